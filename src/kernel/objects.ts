@@ -1,0 +1,214 @@
+/**
+ * Kernel words: every kind of object the mesh keeps in the kernel, as plain
+ * comparable values. Wanted and observed state are lists of the same objects;
+ * readings (connection counts) travel apart from them.
+ */
+
+/**
+ * A network namespace. `host` is the agent's own, `mesh` the sandbox,
+ * `container:<full id>` that of a container.
+ */
+export type Place = 'host' | 'mesh' | `container:${string}`
+
+/** The sandbox's existence: a namespace kept by a bind mount at `path`. */
+export interface NamespaceObject {
+  readonly kind: 'namespace'
+  readonly place: Place
+  /** `/run/netns/mesh`. */
+  readonly path: string
+}
+
+/** A veth pair: named by its end in `place`, the other end elsewhere. Both ends are up. */
+export interface LinkObject {
+  readonly kind: 'link'
+  readonly place: Place
+  readonly name: string
+  readonly peerPlace: Place
+  readonly peerName: string
+  /** Bytes, 68–65535. */
+  readonly mtu: number
+}
+
+/** An IPv4 address on a link; `/32` unless a prefix is written. */
+export interface AddressObject {
+  readonly kind: 'address'
+  readonly place: Place
+  readonly link: string
+  /** `10.254.0.1/32`. */
+  readonly address: string
+}
+
+/** A route. Ours carry protocol `meshProtocol`, by which they are recognised. */
+export interface RouteObject {
+  readonly kind: 'route'
+  readonly place: Place
+  /** Routing table id; 254 is main. */
+  readonly table: number
+  /** `0.0.0.0/0` or `10.254.0.5/32`. */
+  readonly destination: string
+  readonly link: string
+  /** Next hop, or null for a destination on the link itself. Always installed `onlink`. */
+  readonly gateway: string | null
+  /** Preferred source, or null. */
+  readonly source: string | null
+}
+
+/** A policy rule `from SOURCE lookup TABLE`; ours carry protocol `meshProtocol`. */
+export interface RuleObject {
+  readonly kind: 'rule'
+  readonly place: Place
+  readonly priority: number
+  /** `10.254.0.5/32`. */
+  readonly source: string
+  readonly table: number
+}
+
+export interface SysctlObject {
+  readonly kind: 'sysctl'
+  readonly place: Place
+  /** Dotted: `net.ipv4.vs.conntrack`. */
+  readonly name: string
+  readonly value: string
+}
+
+export type SetType = 'bitmap:port' | 'hash:ip' | 'hash:ip,port' | 'hash:net,net'
+
+/** An ipset. bitmap:port sets range over 0–65535; `skbinfo` sets map elements to marks. */
+export interface SetObject {
+  readonly kind: 'set'
+  readonly place: Place
+  readonly name: string
+  readonly type: SetType
+  readonly skbinfo: boolean
+}
+
+/** One element of an ipset, written as `ipset` prints it: `8888`, `10.0.0.1,tcp:80`, `172.17.0.2,10.254.0.3`. */
+export interface EntryObject {
+  readonly kind: 'entry'
+  readonly place: Place
+  readonly set: string
+  readonly element: string
+  /** fwmark that `-j SET --map-mark` gives, or null in a set without skbinfo. */
+  readonly mark: number | null
+}
+
+export type Table = 'raw' | 'mangle' | 'nat' | 'filter'
+
+/** A user-defined iptables chain (`MESH-…`) with all its rules in `iptables-save` form without the `-A CHAIN`. */
+export interface ChainObject {
+  readonly kind: 'chain'
+  readonly place: Place
+  readonly table: Table
+  readonly name: string
+  readonly rules: readonly string[]
+}
+
+/** The one jump into a chain of ours; it must be the first rule of `from`. */
+export interface JumpObject {
+  readonly kind: 'jump'
+  readonly place: Place
+  readonly table: Table
+  /** Built-in chain: `PREROUTING`. */
+  readonly from: string
+  readonly to: string
+  /** Match part in `iptables-save` form, may be empty: `-m addrtype --dst-type LOCAL`. */
+  readonly match: string
+}
+
+/** An IPVS virtual service matched by fwmark, in the sandbox. */
+export interface VirtualServiceObject {
+  readonly kind: 'virtualService'
+  readonly fwmark: number
+  readonly scheduler: string
+  /** Persistence timeout in seconds; 0: none. */
+  readonly persistence: number
+}
+
+/** One destination of a virtual service, forwarding method masquerade. */
+export interface DestinationObject {
+  readonly kind: 'destination'
+  readonly fwmark: number
+  readonly address: string
+  /** 0 keeps the port the packet came with. */
+  readonly port: number
+  /** Share of new connections; 0 is draining. */
+  readonly weight: number
+  /**
+   * When the mesh began to drain it, seconds since 1970; 0 when it does not. Kept
+   * in the kernel as the destination's upper threshold (no meaning to the kernel at
+   * weight 0), so that a drain outlives the agent and a weight 0 set by hand differs.
+   */
+  readonly drainingSince: number
+}
+
+/** IPVS timeouts of the sandbox, seconds (IPVS_CMD_SET_CONFIG). */
+export interface TimeoutsObject {
+  readonly kind: 'timeouts'
+  readonly tcp: number
+  readonly tcpFin: number
+  readonly udp: number
+}
+
+export type KernelObject =
+  | NamespaceObject
+  | LinkObject
+  | AddressObject
+  | RouteObject
+  | RuleObject
+  | SysctlObject
+  | SetObject
+  | EntryObject
+  | ChainObject
+  | JumpObject
+  | VirtualServiceObject
+  | DestinationObject
+  | TimeoutsObject
+
+export type Kind = KernelObject['kind']
+
+/** What identifies an object among those of its kind; all else about it is configuration. */
+export function keyOf(object: KernelObject): string {
+  switch (object.kind) {
+    case 'namespace':
+      return `namespace ${object.place}`
+    case 'link':
+      return `link ${object.place} ${object.name}`
+    case 'address':
+      return `address ${object.place} ${object.link} ${object.address}`
+    case 'route':
+      return `route ${object.place} ${object.table} ${object.destination}`
+    case 'rule':
+      return `rule ${object.place} ${object.priority} ${object.source} ${object.table}`
+    case 'sysctl':
+      return `sysctl ${object.place} ${object.name}`
+    case 'set':
+      return `set ${object.place} ${object.name}`
+    case 'entry':
+      return `entry ${object.place} ${object.set} ${object.element}`
+    case 'chain':
+      return `chain ${object.place} ${object.table} ${object.name}`
+    case 'jump':
+      return `jump ${object.place} ${object.table} ${object.from} ${object.to}`
+    case 'virtualService':
+      return `virtualService ${object.fwmark}`
+    case 'destination':
+      return `destination ${object.fwmark} ${object.address}:${object.port}`
+    case 'timeouts':
+      return 'timeouts'
+  }
+}
+
+/** Counters of a destination, read with it and never compared. */
+export interface DestinationReading {
+  readonly active: number
+  readonly inactive: number
+}
+
+/** Wanted or observed state: objects by key. */
+export type KernelState = ReadonlyMap<string, KernelObject>
+
+export function stateOf(objects: Iterable<KernelObject>): Map<string, KernelObject> {
+  const state = new Map<string, KernelObject>()
+  for (const object of objects) state.set(keyOf(object), object)
+  return state
+}

@@ -1,0 +1,44 @@
+/**
+ * How the mesh's things on a host are recognised: names, numbers, marks. All of
+ * them are here, so that `meshctl clean` needs no memory of what was made.
+ */
+
+/** rtm_protocol / FRA_PROTOCOL of our routes and rules (linux/rtnetlink.h leaves 5–255 to users); 'm' is 109. */
+export const meshProtocol = 109
+
+/** Routing table of the default route that takes replies back into the sandbox, in hosts and containers. */
+export const replyTable = 1090
+
+/** Priority of our policy rules: after `local` (0), before `main` (32766), room on both sides. */
+export const rulePriority = 1090
+
+/** Name of the sandbox; `ip netns exec mesh …`. */
+export const sandboxName = 'mesh'
+export const sandboxPath = '/run/netns/mesh'
+
+/** The host's end of the veth to the sandbox, and every container's end of its own. */
+export const meshLink = 'mesh0'
+/** The sandbox's end of the veth to the host. */
+export const uplink = 'eth0'
+
+/** The sandbox's end of a container's veth: `p` and Docker's short id. */
+export function attachmentLink(containerId: string): string {
+  return `p${containerId.slice(0, 12)}`
+}
+
+/** Every chain of ours starts so, in the host and in the sandbox. */
+export const chainPrefix = 'MESH-'
+/** Every ipset of ours starts so. */
+export const setPrefix = 'mesh-'
+
+const protocolCodes = { tcp: 1, udp: 2, sctp: 3 } as const
+
+/**
+ * The fwmark of a virtual service, derived from the first port it is published on,
+ * and therefore the same on every node and after every restart: bits 0–15 the
+ * port, bits 16–17 the protocol (1 tcp, 2 udp, 3 sctp). Node numbers, which share
+ * the mark field, stay below 0x10000.
+ */
+export function fwmarkOf(protocol: keyof typeof protocolCodes, port: number): number {
+  return (protocolCodes[protocol] << 16) | port
+}

@@ -1,0 +1,32 @@
+/**
+ * A container as the mesh sees it, whichever source reported it.
+ */
+export type ContainerState = 'running' | 'paused' | 'restarting' | 'exited'
+export type Health = 'none' | 'starting' | 'healthy' | 'unhealthy'
+
+export interface Container {
+  /** Full 64-hex-digit id. */
+  readonly id: string
+  readonly name: string
+  readonly labels: Readonly<Record<string, string>>
+  readonly state: ContainerState
+  readonly health: Health
+  /** PID of its first process in the host's PID namespace; 0 when it does not run. */
+  readonly pid: number
+  /**
+   * Whose network it uses: its own, the node's (`--network host`), or that of the
+   * container whose id follows (`--network container:…`).
+   */
+  readonly network: 'own' | 'host' | `container:${string}`
+  /** IPv4 addresses it has of its own (loopback and mesh address left out): sources it may call from. */
+  readonly addresses: readonly string[]
+  /** A signal that ends it was sent and it has not ended yet. */
+  readonly leaving: boolean
+  /** Ports Docker itself publishes for it on the node. */
+  readonly dockerPorts: readonly { readonly protocol: string; readonly port: number }[]
+}
+
+/** First 12 digits of the id, as Docker prints it. */
+export function shortId(id: string): string {
+  return id.slice(0, 12)
+}

@@ -1,0 +1,115 @@
+/**
+ * Published ports: what a person writes (`[ADDRESS:]PUBLISHED:TARGET[/PROTOCOL]`)
+ * and what it means. Pure; the command line, labels and files all come here.
+ */
+import { InputError } from '../errors.js'
+
+export const protocols = ['tcp', 'udp', 'sctp'] as const
+export type Protocol = (typeof protocols)[number]
+
+/** Inclusive range of ports, 1–65535; a single port has first === last. */
+export interface PortRange {
+  readonly first: number
+  readonly last: number
+}
+
+/** One published port (or range) of a service. `published` null: the mesh shall choose a free port. */
+export interface PortSpec {
+  readonly protocol: Protocol
+  readonly published: PortRange | null
+  /** Same length as `published`. */
+  readonly target: PortRange
+  /** Local IPv4 address the port is bound to; null: every address of the node. */
+  readonly address: string | null
+}
+
+/** A port spec whose published port is known. */
+export interface PublishedPort extends PortSpec {
+  readonly published: PortRange
+}
+
+const form = 'write [ADDRESS:]PUBLISHED:TARGET[/tcp|udp|sctp], for example 8888:80 or 8000-8099:8000-8099/udp'
+
+function parsePort(text: string, spec: string): number {
+  if (!/^\d{1,5}$/.test(text)) throw new InputError('port', spec, `"${text}" is not a number`, form)
+  const port = Number(text)
+  if (port < 1 || port > 65535)
+    throw new InputError('port', spec, `${text} is outside 1–65535`, 'choose a port from 1 to 65535')
+  return port
+}
+
+function parseRange(text: string, spec: string): PortRange {
+  const dash = text.indexOf('-')
+  if (dash < 0) {
+    const port = parsePort(text, spec)
+    return { first: port, last: port }
+  }
+  const first = parsePort(text.slice(0, dash), spec)
+  const last = parsePort(text.slice(dash + 1), spec)
+  if (last < first)
+    throw new InputError('port', spec, `the range ${text} runs backwards`, `write ${last}-${first}`)
+  return { first, last }
+}
+
+function isIPv4(text: string): boolean {
+  const parts = text.split('.')
+  return parts.length === 4 && parts.every(part => /^(0|[1-9]\d{0,2})$/.test(part) && Number(part) <= 255)
+}
+
+/**
+ * Parses one SPEC. `80` and `:80` name only the target and leave the choice of
+ * the published port to the mesh. Throws InputError.
+ */
+export function parsePortSpec(spec: string): PortSpec {
+  const [body = '', protocolText, ...rest] = spec.trim().split('/')
+  const protocolName = (protocolText ?? 'tcp').toLowerCase()
+  const protocol = protocols.find(name => name === protocolName)
+  if (rest.length > 0 || !protocol)
+    throw new InputError(
+      'port',
+      spec,
+      `"${[protocolText, ...rest].join('/')}" is not a protocol`,
+      'use tcp, udp or sctp',
+    )
+  const parts = body.split(':')
+  if (parts.length > 3 || body === '')
+    throw new InputError('port', spec, 'this is not a port specification', form)
+  const target = parseRange(parts.at(-1) ?? '', spec)
+  const publishedText = parts.length > 1 ? (parts.at(-2) ?? '') : ''
+  const published = publishedText === '' ? null : parseRange(publishedText, spec)
+  const address = parts.length === 3 ? (parts[0] ?? '') : null
+  if (address !== null && !isIPv4(address))
+    throw new InputError('port', spec, `"${address}" is not an IPv4 address`, form)
+  if (published && lengthOf(published) !== lengthOf(target))
+    throw new InputError(
+      'port',
+      spec,
+      `the published range has ${lengthOf(published)} ports and the target ${lengthOf(target)}`,
+      'give both ranges the same length',
+    )
+  if (!published && lengthOf(target) > 1)
+    throw new InputError('port', spec, 'a range needs its published ports written out', form)
+  return { protocol, published, target, address: address === '0.0.0.0' ? null : address }
+}
+
+/** Number of ports in a range. */
+export function lengthOf(range: PortRange): number {
+  return range.last - range.first + 1
+}
+
+/** Whether two ranges share a port. */
+export function overlaps(a: PortRange, b: PortRange): boolean {
+  return a.first <= b.last && b.first <= a.last
+}
+
+/** `8888` or `8000-8099`. */
+export function formatRange(range: PortRange): string {
+  return range.first === range.last ? String(range.first) : `${range.first}-${range.last}`
+}
+
+/** The SPEC of a port, as `parsePortSpec` reads it. */
+export function formatPort(port: PortSpec): string {
+  const address = port.address === null ? '' : `${port.address}:`
+  const published = port.published === null ? '' : `${formatRange(port.published)}:`
+  return `${address}${published}${formatRange(port.target)}/${port.protocol}`
+}

@@ -1,0 +1,56 @@
+/**
+ * What a person publishes: a service, its ports, and which containers answer for it.
+ */
+import type { PublishedPort } from './ports.js'
+
+/** Label → value that a container must carry. `mesh.container` stands for the container's name. */
+export type Selector = Readonly<Record<string, string>>
+
+/** Labels by which Docker marks the containers of its services. */
+export const swarmServiceLabel = 'com.docker.swarm.service.name'
+export const composeServiceLabel = 'com.docker.compose.service'
+export const composeProjectLabel = 'com.docker.compose.project'
+/** Not a real label: the container's own name, so that a name is a selector too. */
+export const containerNameLabel = 'mesh.container'
+
+/** IPVS schedulers of the kernel by their own short names (net/netfilter/ipvs/ip_vs_*.c). */
+export const schedulers = [
+  'rr',
+  'wrr',
+  'lc',
+  'wlc',
+  'lblc',
+  'lblcr',
+  'sh',
+  'dh',
+  'sed',
+  'nq',
+  'fo',
+  'ovf',
+  'mh',
+  'twos',
+] as const
+export type Scheduler = (typeof schedulers)[number]
+
+/** An endpoint given by address. `address` a loopback or own address means a process on this node. */
+export interface FixedEndpoint {
+  /** IPv4 address. */
+  readonly address: string
+  /** Port where it answers; null: the target port of each published port. */
+  readonly port: number | null
+}
+
+export interface Service {
+  /** Unique in the mesh. */
+  readonly name: string
+  readonly ports: readonly PublishedPort[]
+  /** null: by name alone, whatever kind of thing turns out to bear it. */
+  readonly selector: Selector | null
+  readonly endpoints: readonly FixedEndpoint[]
+  readonly scheduler: Scheduler
+  /** Longest time a leaving endpoint keeps its connections, seconds, 0–86400. */
+  readonly drain: number
+}
+
+export const defaultScheduler: Scheduler = 'rr'
+export const defaultDrain = 30

@@ -1,0 +1,35 @@
+/**
+ * What sources deliver: complete lists, never increments. A source that falls
+ * behind sends a fresh snapshot, and that is a normal path.
+ */
+import type { Container } from './container.js'
+import type { Service } from './service.js'
+
+/** The containers of one node and what Docker says about names and ports. */
+export interface ContainerSnapshot {
+  readonly containers: readonly Container[]
+  /** Names of Swarm services known (only a manager knows them all; a worker those of its own tasks). */
+  readonly swarmServices: readonly string[]
+  /** Ports that Swarm publishes itself, by ingress or host mode. */
+  readonly swarmPorts: readonly {
+    readonly protocol: string
+    readonly port: number
+    readonly service: string
+  }[]
+}
+
+/** Services by one source or the store. */
+export interface ServiceSnapshot {
+  readonly services: readonly Service[]
+}
+
+/** This node, as planning needs to know it. */
+export interface Node {
+  readonly name: string
+  /** The node's share of the mesh pool, `10.254.0.0/24`: .1 sandbox, .2 the node itself, .3 … containers. */
+  readonly subnet: string
+  /** The whole pool, `10.254.0.0/16`. */
+  readonly pool: string
+  /** The node's own IPv4 addresses on all its links, loopback left out. */
+  readonly addresses: readonly string[]
+}
