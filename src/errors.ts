@@ -30,15 +30,17 @@ export class MeshError extends Error {
   }
 }
 
-/** Bad input: `field` and `value` as the person wrote them, `remedy` what to write instead. */
+/** Bad input: `field` and `value` as the person wrote them, what is wrong, `remedy` what to write instead. */
 export class InputError extends MeshError {
   readonly field: string
   readonly value: string
+  readonly problem: string
   readonly remedy: string
   constructor(field: string, value: string, problem: string, remedy: string) {
     super('MESH_BAD_INPUT', `${field} "${value}": ${problem}; ${remedy}`)
     this.field = field
     this.value = value
+    this.problem = problem
     this.remedy = remedy
   }
 }

@@ -30,11 +30,12 @@ export interface PublishedPort extends PortSpec {
 
 const form = 'write [ADDRESS:]PUBLISHED:TARGET[/tcp|udp|sctp], for example 8888:80 or 8000-8099:8000-8099/udp'
 
-function parsePort(text: string, spec: string): number {
-  if (!/^\d{1,5}$/.test(text)) throw new InputError('port', spec, `"${text}" is not a number`, form)
+/** One port, 1–65535. `whole` is what the person wrote, `field` where. Throws InputError. */
+export function parsePort(text: string, whole = text, field = 'port', remedy = form): number {
+  if (!/^\d+$/.test(text)) throw new InputError(field, whole, `"${text}" is not a number`, remedy)
   const port = Number(text)
   if (port < 1 || port > 65535)
-    throw new InputError('port', spec, `${text} is outside 1–65535`, 'choose a port from 1 to 65535')
+    throw new InputError(field, whole, `${text} is outside 1–65535`, 'choose a port from 1 to 65535')
   return port
 }
 
@@ -51,7 +52,8 @@ function parseRange(text: string, spec: string): PortRange {
   return { first, last }
 }
 
-function isIPv4(text: string): boolean {
+/** Whether the text is an IPv4 address in its usual form, four decimal numbers. */
+export function isIPv4(text: string): boolean {
   const parts = text.split('.')
   return parts.length === 4 && parts.every(part => /^(0|[1-9]\d{0,2})$/.test(part) && Number(part) <= 255)
 }
@@ -71,9 +73,17 @@ export function parsePortSpec(spec: string): PortSpec {
       `"${[protocolText, ...rest].join('/')}" is not a protocol`,
       'use tcp, udp or sctp',
     )
+  if (body.includes('[')) throw new InputError('port', spec, 'IPv6 addresses are not served', form)
   const parts = body.split(':')
   if (parts.length > 3 || body === '')
     throw new InputError('port', spec, 'this is not a port specification', form)
+  if (parts.length === 2 && isIPv4(parts[0] ?? ''))
+    throw new InputError(
+      'port',
+      spec,
+      'an address needs two ports after it',
+      `write ${parts[0]}::${parts[1]} to let the mesh choose one`,
+    )
   const target = parseRange(parts.at(-1) ?? '', spec)
   const publishedText = parts.length > 1 ? (parts.at(-2) ?? '') : ''
   const published = publishedText === '' ? null : parseRange(publishedText, spec)
@@ -110,6 +120,7 @@ export function formatRange(range: PortRange): string {
 /** The SPEC of a port, as `parsePortSpec` reads it. */
 export function formatPort(port: PortSpec): string {
   const address = port.address === null ? '' : `${port.address}:`
-  const published = port.published === null ? '' : `${formatRange(port.published)}:`
+  const open = port.address === null ? '' : ':'
+  const published = port.published === null ? open : `${formatRange(port.published)}:`
   return `${address}${published}${formatRange(port.target)}/${port.protocol}`
 }

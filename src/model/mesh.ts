@@ -1,0 +1,192 @@
+/**
+ * All snapshots merged: which endpoints each service has, and which containers
+ * must therefore be attached to the mesh. Pure; nothing here knows the kernel.
+ */
+import type { Container } from './container.js'
+import { matchesByName } from './names.js'
+import { matches } from './selector.js'
+import type { FixedEndpoint, Service } from './service.js'
+import { composeServiceLabel, containerNameLabel, swarmServiceLabel } from './service.js'
+import type { ContainerSnapshot, Node } from './snapshot.js'
+
+/** Only `ready` endpoints get new connections; the others keep those they have, for the drain time. */
+export type EndpointState = 'ready' | 'starting' | 'unhealthy' | 'paused' | 'leaving'
+
+export interface Endpoint {
+  /** Container id, or the address it was given by. */
+  readonly id: string
+  /** Container's name, or the address. */
+  readonly name: string
+  /**
+   * Where it is reached: `container` through its own veth, `node` at the node's mesh
+   * address (a process or a host-network container), `external` at an address the
+   * mesh does not own.
+   */
+  readonly kind: 'container' | 'node' | 'external'
+  /** Id of the container whose network namespace it uses; null unless kind is `container`. */
+  readonly attachment: string | null
+  /** IPv4 address; null unless kind is `external`. */
+  readonly address: string | null
+  /** Port instead of the published port's target; null: the target. */
+  readonly port: number | null
+  readonly state: EndpointState
+}
+
+export interface MeshService {
+  readonly service: Service
+  readonly endpoints: readonly Endpoint[]
+}
+
+/** A container's network namespace that is to be on the mesh. */
+export interface Attachment {
+  readonly id: string
+  readonly pid: number
+  /** IPv4 addresses of its own that it may call from. */
+  readonly addresses: readonly string[]
+}
+
+export interface Mesh {
+  readonly services: readonly MeshService[]
+  readonly attachments: readonly Attachment[]
+}
+
+function stateOfContainer(container: Container): EndpointState | null {
+  if (container.state === 'paused') return 'paused'
+  if (container.state !== 'running' || container.pid === 0) return null
+  if (container.leaving) return 'leaving'
+  if (container.health === 'starting' || container.health === 'unhealthy') return container.health
+  return 'ready'
+}
+
+/** The container whose network namespace `container` uses, following `--network container:…`. */
+function networkOwner(container: Container, byId: ReadonlyMap<string, Container>): Container | null {
+  let owner: Container | undefined = container
+  for (let hops = 0; owner && hops < 8; hops++) {
+    if (!owner.network.startsWith('container:')) return owner.pid === 0 ? null : owner
+    owner = byId.get(owner.network.slice('container:'.length))
+  }
+  return null
+}
+
+function endpointOf(container: Container, byId: ReadonlyMap<string, Container>): Endpoint | null {
+  const state = stateOfContainer(container)
+  const owner = networkOwner(container, byId)
+  if (!state || !owner) return null
+  const kind = owner.network === 'host' ? 'node' : 'container'
+  return {
+    id: container.id,
+    name: container.name,
+    kind,
+    attachment: kind === 'container' ? owner.id : null,
+    address: null,
+    port: null,
+    state,
+  }
+}
+
+function fixedEndpoint(fixed: FixedEndpoint, node: Node): Endpoint {
+  const own = fixed.address.startsWith('127.') || node.addresses.includes(fixed.address)
+  const id = fixed.port === null ? fixed.address : `${fixed.address}:${fixed.port}`
+  return {
+    id,
+    name: id,
+    kind: own ? 'node' : 'external',
+    attachment: null,
+    address: own ? null : fixed.address,
+    port: fixed.port,
+    state: 'ready',
+  }
+}
+
+/**
+ * Finds the containers of a service without walking all of them: by the value of
+ * one label that it asks for.
+ */
+class ContainerIndex {
+  readonly byId: ReadonlyMap<string, Container>
+  private readonly byTerm = new Map<string, Container[]>()
+
+  constructor(containers: readonly Container[]) {
+    this.byId = new Map(containers.map(container => [container.id, container]))
+    for (const container of containers) {
+      for (const [label, value] of Object.entries(container.labels)) this.file(label, value, container)
+      this.file(containerNameLabel, container.name, container)
+    }
+  }
+
+  private file(label: string, value: string, container: Container): void {
+    const term = `${label}=${value}`
+    const filed = this.byTerm.get(term)
+    if (filed) filed.push(container)
+    else this.byTerm.set(term, [container])
+  }
+
+  of(service: Service): Container[] {
+    if (service.selector) {
+      const selector = service.selector
+      const first = Object.entries(selector)[0]
+      if (!first) return []
+      const candidates = this.byTerm.get(`${first[0]}=${first[1]}`) ?? []
+      return candidates.filter(container => matches(container, selector))
+    }
+    const shortName = service.name.slice(service.name.indexOf('/') + 1)
+    const found = new Set<Container>()
+    for (const label of [swarmServiceLabel, composeServiceLabel, containerNameLabel])
+      for (const container of this.byTerm.get(`${label}=${shortName}`) ?? [])
+        if (matchesByName(container, service.name)) found.add(container)
+    return [...found]
+  }
+}
+
+function sameEndpoint(a: Endpoint, b: Endpoint): boolean {
+  return (
+    a.id === b.id &&
+    a.state === b.state &&
+    a.attachment === b.attachment &&
+    a.kind === b.kind &&
+    a.name === b.name
+  )
+}
+
+/**
+ * A merge that returns the same MeshService object for a service of which nothing
+ * changed, so that later steps can tell by reference what to leave alone.
+ */
+export function createMerge(): (
+  services: readonly Service[],
+  snapshot: ContainerSnapshot,
+  node: Node,
+) => Mesh {
+  let merged = new Map<Service, MeshService>()
+  let attached = new Map<string, Attachment>()
+  return (services, snapshot, node) => {
+    const index = new ContainerIndex(snapshot.containers)
+    const nextMerged = new Map<Service, MeshService>()
+    const nextAttached = new Map<string, Attachment>()
+    for (const service of services) {
+      const endpoints = service.endpoints.map(fixed => fixedEndpoint(fixed, node))
+      for (const container of index.of(service)) {
+        const endpoint = endpointOf(container, index.byId)
+        if (endpoint) endpoints.push(endpoint)
+      }
+      const before = merged.get(service)
+      const same =
+        before?.endpoints.length === endpoints.length &&
+        before.endpoints.every((endpoint, i) => sameEndpoint(endpoint, endpoints[i]!))
+      nextMerged.set(service, before && same ? before : { service, endpoints })
+      for (const { attachment } of endpoints) {
+        if (attachment === null || nextAttached.has(attachment)) continue
+        const owner = index.byId.get(attachment)!
+        const was = attached.get(attachment)
+        const unchanged = was?.pid === owner.pid && was.addresses.join() === owner.addresses.join()
+        nextAttached.set(
+          attachment,
+          was && unchanged ? was : { id: owner.id, pid: owner.pid, addresses: owner.addresses },
+        )
+      }
+    }
+    merged = nextMerged
+    attached = nextAttached
+    return { services: [...nextMerged.values()], attachments: [...nextAttached.values()] }
+  }
+}
