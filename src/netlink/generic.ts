@@ -1,0 +1,47 @@
+/**
+ * Generic netlink: the frame its messages share, and the look-up of a family's
+ * number by name. Pure; the connection asks and remembers the number.
+ *
+ *     0 ─────── 16 ───── 17 ────── 18 ──────── 20
+ *     │ nlmsghdr │ command │ version │ reserved │ attributes …
+ */
+import { attributes, string, u16, u32, type Values } from './attributes.js'
+import type { Query } from './message.js'
+
+export const genericHeaderLength = 4 // GENL_HDRLEN, linux/genetlink.h
+
+/** struct genlmsghdr and the attributes after it. */
+export function genericPayload(command: number, version: number, body: Uint8Array): Buffer {
+  const payload = Buffer.alloc(genericHeaderLength + body.length)
+  payload[0] = command
+  payload[1] = version
+  payload.set(body, genericHeaderLength)
+  return payload
+}
+
+/** The attributes of a generic message; none when it is too short to have any. */
+export function genericBody(payload: Buffer): Buffer {
+  return payload.subarray(genericHeaderLength)
+}
+
+const controllerType = 16 // GENL_ID_CTRL, linux/genetlink.h
+const getFamilyCommand = 3 // CTRL_CMD_GETFAMILY
+
+/** CTRL_ATTR_*, linux/genetlink.h. */
+export const familyAttributes = attributes({
+  id: [1, u16], // CTRL_ATTR_FAMILY_ID
+  name: [2, string], // CTRL_ATTR_FAMILY_NAME
+  version: [3, u32], // CTRL_ATTR_VERSION
+})
+
+/** Asks for a family; ENOENT when the kernel does not have it (or has not loaded its module). */
+export function getFamily(name: string): Query<Values<typeof familyAttributes.fields>> {
+  return {
+    operation: 'look up netlink family',
+    subject: name,
+    type: controllerType,
+    flags: 0,
+    payload: genericPayload(getFamilyCommand, 1, familyAttributes.encode({ name })),
+    decode: payload => familyAttributes.decode(genericBody(payload)),
+  }
+}

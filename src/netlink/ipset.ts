@@ -1,0 +1,230 @@
+/**
+ * ipset over nfnetlink: sets and their elements. Builders return requests for a
+ * batch; nothing here touches a socket. Elements are the text that `ipset` prints.
+ *
+ *     nlmsghdr │ nfgenmsg: family, version, resource id (16 bits, network order) │ attributes
+ */
+import {
+  attributes,
+  netIPv4,
+  netU16,
+  netU32,
+  netU64,
+  repeated,
+  string,
+  u8,
+  type Values,
+} from './attributes.js'
+import { flags, type Query, type Request } from './message.js'
+
+const subsystem = 6 // NFNL_SUBSYS_IPSET, linux/netfilter/nfnetlink.h
+const inet = 2 // AF_INET, NFPROTO_IPV4
+/** IPSET_PROTOCOL_MIN: every kernel since 3.9 speaks 6; 7 (Linux 4.20) only adds set indices. */
+const protocol = 6
+
+/** IPSET_CMD_*, linux/netfilter/ipset/ip_set.h. */
+const commands = { create: 2, destroy: 3, flush: 4, list: 7, add: 9, delete: 10, type: 13 } as const
+
+/** IPSET_ATTR_IPADDR_*. */
+const addressAttributes = attributes({ ipv4: [1, netIPv4] }) // IPSET_ATTR_IPADDR_IPV4
+
+/** Attributes of one element, and of a set at its creation (the numbers 17 and up differ). */
+const elementAttributes = attributes({
+  ip: [1, addressAttributes], // IPSET_ATTR_IP
+  cidr: [3, u8], // IPSET_ATTR_CIDR
+  port: [4, netU16], // IPSET_ATTR_PORT
+  protocol: [7, u8], // IPSET_ATTR_PROTO
+  ip2: [20, addressAttributes], // IPSET_ATTR_IP2
+  cidr2: [21, u8], // IPSET_ATTR_CIDR2
+  mark: [27, netU64], // IPSET_ATTR_SKBMARK   mark in the upper, mask in the lower 32 bits
+})
+
+const creationAttributes = attributes({
+  port: [4, netU16], // IPSET_ATTR_PORT_FROM
+  portTo: [5, netU16], // IPSET_ATTR_PORT_TO
+  flags: [8, netU32], // IPSET_ATTR_CADT_FLAGS
+  maximum: [19, netU32], // IPSET_ATTR_MAXELEM
+  references: [25, netU32], // IPSET_ATTR_REFERENCES
+})
+
+function commandTable<const D>(data: D) {
+  return attributes({
+    protocol: [1, u8], // IPSET_ATTR_PROTOCOL
+    name: [2, string], // IPSET_ATTR_SETNAME
+    typeName: [3, string], // IPSET_ATTR_TYPENAME
+    revision: [4, u8], // IPSET_ATTR_REVISION
+    family: [5, u8], // IPSET_ATTR_FAMILY
+    flags: [6, netU32], // IPSET_ATTR_FLAGS
+    data: [7, data], // IPSET_ATTR_DATA
+    elements: [8, repeatedElements], // IPSET_ATTR_ADT
+  })
+}
+/** IPSET_ATTR_ADT: any number of IPSET_ATTR_DATA. */
+const repeatedElements = attributes({ list: [7, repeated(elementAttributes)] })
+const setCommand = commandTable(creationAttributes)
+const elementCommand = commandTable(elementAttributes)
+
+const withSkbinfo = 1 << 6 // IPSET_FLAG_WITH_SKBINFO
+const listHeader = 1 << 2 // IPSET_FLAG_LIST_HEADER
+
+/** First revision of each type that has skbinfo; all in Linux 3.18. Created sets ask for it. */
+const revisions = { 'bitmap:port': 3, 'hash:ip': 4, 'hash:ip,port': 5, 'hash:net,net': 2 } as const
+export type SetType = keyof typeof revisions
+
+export interface SetConfiguration {
+  /** At most 31 bytes. */
+  readonly name: string
+  readonly type: SetType
+  /** Elements carry a fwmark. */
+  readonly skbinfo: boolean
+  /** Most elements a hash may hold; 65536 unless given. bitmap:port sets always cover 0–65535. */
+  readonly maximum?: number
+}
+
+export interface SetReading {
+  readonly name: string
+  /** The kernel's name, perhaps of a type that is not among SetType. */
+  readonly type: string
+  readonly skbinfo: boolean
+  /** iptables rules and others that use it; null where the kernel did not say. */
+  readonly references: number | null
+  readonly maximum: number | null
+}
+
+export interface Entry {
+  readonly set: string
+  /** `8888`, `10.0.0.1`, `10.0.0.1,tcp:80`, `172.17.0.2,10.254.0.3`. */
+  readonly element: string
+  /** fwmark; null without skbinfo. */
+  readonly mark: number | null
+}
+
+const protocolNumbers: Readonly<Record<string, number>> = { tcp: 6, udp: 17, sctp: 132 }
+const protocolNames = new Map(Object.entries(protocolNumbers).map(([name, number]) => [number, name]))
+
+type ElementValues = Values<typeof elementAttributes.fields>
+
+function number(text: string, least: number, most: number, element: string): number {
+  const value = /^\d{1,5}$/.test(text) ? Number(text) : -1
+  if (value < least || value > most) throw new RangeError(`"${text}" in ipset element "${element}"`)
+  return value
+}
+
+function parseNetwork(text: string, element: string): { ip: { ipv4: string }; cidr: number } {
+  const [ipv4 = '', length = '32'] = text.split('/')
+  return { ip: { ipv4 }, cidr: number(length, 1, 32, element) }
+}
+
+/** Element text → attribute values. Throws RangeError on text that is no element. */
+export function parseElement(element: string): ElementValues {
+  const [first = '', second, rest] = element.split(',')
+  if (rest !== undefined) throw new RangeError(`ipset element "${element}" has three parts`)
+  if (second === undefined) {
+    if (!first.includes('.')) return { port: number(first, 0, 65535, element) }
+    const { ip, cidr } = parseNetwork(first, element)
+    return cidr === 32 ? { ip } : { ip, cidr }
+  }
+  const [protocolName = '', port] = second.split(':')
+  if (port !== undefined) {
+    const code = protocolNumbers[protocolName] ?? number(protocolName, 0, 255, element)
+    return { ip: { ipv4: first }, port: number(port, 0, 65535, element), protocol: code }
+  }
+  const one = parseNetwork(first, element)
+  const two = parseNetwork(second, element)
+  return { ip: one.ip, cidr: one.cidr, ip2: two.ip, cidr2: two.cidr }
+}
+
+/** Attribute values → element text. */
+export function formatElement(values: ElementValues): string {
+  const network = (ip: { ipv4?: string | undefined } | undefined, cidr: number | undefined) =>
+    `${ip?.ipv4 ?? '0.0.0.0'}${cidr === undefined || cidr === 32 ? '' : `/${cidr}`}`
+  if (!values.ip) return String(values.port ?? 0)
+  if (values.ip2) return `${network(values.ip, values.cidr)},${network(values.ip2, values.cidr2)}`
+  if (values.port === undefined) return network(values.ip, values.cidr)
+  const name = protocolNames.get(values.protocol ?? 0) ?? String(values.protocol ?? 0)
+  return `${values.ip.ipv4},${name}:${values.port}`
+}
+
+function request(operation: string, subject: string, command: number, bits: number, body: Buffer): Request {
+  const payload = Buffer.alloc(4 + body.length) // struct nfgenmsg: family, version 0, res_id 0
+  payload[0] = inet
+  payload.set(body, 4)
+  return { operation, subject, type: (subsystem << 8) | command, flags: bits, payload }
+}
+
+/** EEXIST: a set of that name is there already, whatever its type. */
+export function createSet(set: SetConfiguration): Request {
+  const bitmap = set.type === 'bitmap:port'
+  const data: Values<typeof creationAttributes.fields> = bitmap
+    ? { port: 0, portTo: 65535 }
+    : { maximum: set.maximum ?? 65536 }
+  if (set.skbinfo) data.flags = withSkbinfo
+  const body = setCommand.encode({
+    protocol,
+    name: set.name,
+    typeName: set.type,
+    revision: revisions[set.type],
+    family: bitmap ? 0 : inet,
+    data,
+  })
+  return request('create set', set.name, commands.create, flags.create | flags.exclusive, body)
+}
+
+/** ENOENT: gone already. IPSET_ERR_BUSY: rules use it. */
+export function destroySet(name: string): Request {
+  return request('destroy set', name, commands.destroy, 0, setCommand.encode({ protocol, name }))
+}
+
+/** Removes all elements. ENOENT: no such set. */
+export function flushSet(name: string): Request {
+  return request('flush set', name, commands.flush, 0, setCommand.encode({ protocol, name }))
+}
+
+/** An element already there gets the given mark and is no error. ENOENT: no such set. */
+export function addEntry(set: string, element: string, mark: number | null): Request {
+  const data = parseElement(element)
+  if (mark !== null) data.mark = (BigInt(mark >>> 0) << 32n) | 0xffffffffn
+  const body = elementCommand.encode({ protocol, name: set, data })
+  return request('add', `${element} to set ${set}`, commands.add, 0, body)
+}
+
+/** An element already gone is no error. ENOENT: no such set. */
+export function deleteEntry(set: string, element: string): Request {
+  const body = elementCommand.encode({ protocol, name: set, data: parseElement(element) })
+  return request('delete', `${element} from set ${set}`, commands.delete, 0, body)
+}
+
+/** All sets of the namespace without their elements; for `dump`. */
+export function listSets(): Query<SetReading> {
+  const body = setCommand.encode({ protocol, flags: listHeader })
+  return {
+    ...request('list', 'sets', commands.list, flags.dump, body),
+    decode(payload) {
+      const { name, typeName, data } = setCommand.decode(payload.subarray(4))
+      if (name === undefined || typeName === undefined) return null
+      return {
+        name,
+        type: typeName,
+        skbinfo: ((data?.flags ?? 0) & withSkbinfo) !== 0,
+        references: data?.references ?? null,
+        maximum: data?.maximum ?? null,
+      }
+    },
+  }
+}
+
+/** Elements of one set, or of all sets; one value per message of the kernel. For `dump`. ENOENT: no such set. */
+export function listEntries(set: string | null): Query<readonly Entry[]> {
+  const body = setCommand.encode(set === null ? { protocol } : { protocol, name: set })
+  return {
+    ...request('list elements of', set === null ? 'all sets' : `set ${set}`, commands.list, flags.dump, body),
+    decode(payload) {
+      const { name = '', elements } = elementCommand.decode(payload.subarray(4))
+      return (elements?.list ?? []).map(values => ({
+        set: name,
+        element: formatElement(values),
+        mark: values.mark === undefined ? null : Number(values.mark >> 32n),
+      }))
+    },
+  }
+}
