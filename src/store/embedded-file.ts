@@ -33,7 +33,7 @@ const service = z.strictObject({
   selector: z.record(z.string(), z.string()).nullable(),
   endpoints: z.array(z.strictObject({ address, port: port.nullable() })),
   scheduler: z.enum(schedulers),
-  drain: z.int().min(0).max(86400),
+  drain: z.number().min(0).max(86400),
 }) satisfies z.ZodType<Service>
 
 const content = z.strictObject({

@@ -1,0 +1,61 @@
+/**
+ * Arithmetic on the pool of mesh addresses. Pure.
+ */
+import { Address4 } from 'ip-address'
+import { InputError } from '../errors.js'
+
+/** An IPv4 address of this host on one of its links. */
+export interface HostAddress {
+  readonly link: string
+  /** With its prefix length: `192.168.1.5/24`. */
+  readonly address: string
+}
+
+/**
+ * Refuses a pool that shares addresses with a network this host is on: machines
+ * there could no longer be reached. `ownLink`, the mesh's own, is left out of it.
+ * Throws InputError.
+ */
+export function checkPool(pool: string, addresses: readonly HostAddress[], ownLink: string): void {
+  const subnet = new Address4(pool)
+  for (const { link, address } of addresses) {
+    if (link === ownLink) continue
+    const other = new Address4(address)
+    if (overlap(subnet, other))
+      throw new InputError(
+        'pool',
+        pool,
+        `it overlaps ${address} on this host's link ${link}`,
+        'choose a subnet that is used nowhere on your network, as in 10.201.0.0/16, with --pool',
+      )
+  }
+}
+
+function overlap(a: Address4, b: Address4): boolean {
+  return (
+    a.startAddress().bigInt() <= b.endAddress().bigInt() &&
+    b.startAddress().bigInt() <= a.endAddress().bigInt()
+  )
+}
+
+/**
+ * A node's share of the pool: the `number`th subnet of length `prefix`, from 0.
+ * `10.254.0.0/16`, 24, 3 → `10.254.3.0/24`. Throws InputError past the end of the pool.
+ */
+export function nodeSubnet(pool: string, prefix: number, number: number): string {
+  const subnet = new Address4(pool)
+  const start = subnet.startAddress().bigInt() + (BigInt(number) << BigInt(32 - prefix))
+  if (start > subnet.endAddress().bigInt())
+    throw new InputError(
+      'pool',
+      pool,
+      `it has no room for a node number ${number} with /${prefix}`,
+      'choose a larger pool or a longer node-prefix',
+    )
+  return `${Address4.fromBigInt(start).correctForm()}/${prefix}`
+}
+
+/** The `number`th address of a subnet, from 0: `10.254.0.0/24`, 1 → `10.254.0.1`. */
+export function addressIn(subnet: string, number: number): string {
+  return Address4.fromBigInt(new Address4(subnet).startAddress().bigInt() + BigInt(number)).correctForm()
+}

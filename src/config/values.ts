@@ -1,0 +1,94 @@
+/**
+ * How the values of settings are read from text. Each schema's message is
+ * `problem; remedy`, which config.ts puts after the field's name and value.
+ */
+import { Address4 } from 'ip-address'
+import { z } from 'zod'
+import { InputError } from '../errors.js'
+import { type PortRange, type Protocol, parsePortSpec } from '../model/ports.js'
+
+/** A port that must not be published. */
+export interface ReservedPort {
+  readonly protocol: Protocol
+  readonly port: number
+}
+
+export function wholeNumber(least: number, most: number, unit: string) {
+  const remedy = `give a whole number of ${unit} from ${least} to ${most}`
+  return z
+    .string()
+    .regex(/^\d{1,10}$/, `not a whole number; ${remedy}`)
+    .transform(Number)
+    .refine(value => value >= least && value <= most, `outside ${least}–${most}; ${remedy}`)
+}
+
+export const nodeName = z
+  .string()
+  .regex(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,252}$/, 'not a name; use letters, digits, "_", "." and "-"')
+
+/** The problem of a thrown InputError without its field and value, which config.ts knows better. */
+function read<Output>(parse: (text: string) => Output) {
+  return z.string().transform((text, context) => {
+    try {
+      return parse(text)
+    } catch (error) {
+      if (!(error instanceof InputError)) throw error
+      context.addIssue({ code: 'custom', message: error.message.slice(error.message.indexOf('": ') + 3) })
+      return z.NEVER
+    }
+  })
+}
+
+export const range = read<PortRange>(text => {
+  const { published } = parsePortSpec(`${text}:${text}`)
+  if (!published) throw new InputError('port-range', text, 'empty', 'write FIRST-LAST, as in 30000-32767')
+  return published
+})
+
+/** `9000/tcp,9001-9003/udp`: each port by itself. */
+export const ports = read<readonly ReservedPort[]>(text =>
+  text
+    .split(',')
+    .filter(item => item.trim() !== '')
+    .flatMap(item => {
+      const [number, ...rest] = item.trim().split('/')
+      const { protocol, target } = parsePortSpec(
+        `${number}:${number}${rest.map(part => `/${part}`).join('')}`,
+      )
+      const length = target.last - target.first + 1
+      return Array.from({ length }, (_, index) => ({ protocol, port: target.first + index }))
+    }),
+)
+
+/** `127.0.0.1:9378`; `off` is null. */
+export const socketAddress = z.string().transform((text, context) => {
+  if (text === 'off') return null
+  const match = /^(.+):(\d{1,5})$/.exec(text)
+  const port = Number(match?.[2])
+  if (match?.[1] && Address4.isValid(match[1]) && port >= 1 && port <= 65535)
+    return { address: match[1], port }
+  context.addIssue({
+    code: 'custom',
+    message: 'not an address and a port; write ADDRESS:PORT, as in 127.0.0.1:9378, or off',
+  })
+  return z.NEVER
+})
+
+/** An IPv4 subnet in its plain form, `10.254.0.0/16`. */
+export const pool = z.string().transform((text, context) => {
+  const form = 'write an IPv4 subnet, as in 10.254.0.0/16'
+  const problem = (message: string) => {
+    context.addIssue({ code: 'custom', message })
+    return z.NEVER
+  }
+  if (!/^[\d.]+\/\d+$/.test(text) || !Address4.isValid(text)) return problem(`not a subnet; ${form}`)
+  const subnet = new Address4(text)
+  const plain = `${subnet.startAddress().correctForm()}/${subnet.subnetMask}`
+  if (plain !== text) return problem(`not where a subnet begins; write ${plain}`)
+  if (subnet.subnetMask < 8 || subnet.subnetMask > 28)
+    return problem('too large or too small; choose a prefix from /8 to /28')
+  const first = Number(text.split('.')[0])
+  if (first === 0 || first === 127 || first >= 224)
+    return problem('not usable for machines; choose a private one, as in 10.254.0.0/16')
+  return text
+})
