@@ -18,6 +18,7 @@ const order: readonly Kind[] = [
   'sysctl', // after the timeouts: net.ipv4.vs.* exists only once IPVS was used in the namespace
   'set',
   'chain',
+  'foreignService',
   'virtualService',
   'destination',
   'entry',

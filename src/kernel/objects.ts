@@ -6,9 +6,15 @@
 
 /**
  * A network namespace. `host` is the agent's own, `mesh` the sandbox,
- * `container:<full id>` that of a container.
+ * `container:<full id>@<pid>` that of one run of a container: a restarted container
+ * is another place, so everything in it is new.
  */
 export type Place = 'host' | 'mesh' | `container:${string}`
+
+/** Place of the run of a container whose first process is `pid`. */
+export function containerPlace(id: string, pid: number): Place {
+  return `container:${id}@${pid}`
+}
 
 /** The sandbox's existence: a namespace kept by a bind mount at `path`. */
 export interface NamespaceObject {
@@ -141,6 +147,18 @@ export interface DestinationObject {
   readonly drainingSince: number
 }
 
+/**
+ * A virtual service matched by protocol, address and port. The mesh makes none: it
+ * is observed only to be removed, since the sandbox is the mesh's alone.
+ */
+export interface ForeignServiceObject {
+  readonly kind: 'foreignService'
+  /** IPPROTO_*: 6 tcp, 17 udp, 132 sctp. */
+  readonly protocol: number
+  readonly address: string
+  readonly port: number
+}
+
 /** IPVS timeouts of the sandbox, seconds (IPVS_CMD_SET_CONFIG). */
 export interface TimeoutsObject {
   readonly kind: 'timeouts'
@@ -162,6 +180,7 @@ export type KernelObject =
   | JumpObject
   | VirtualServiceObject
   | DestinationObject
+  | ForeignServiceObject
   | TimeoutsObject
 
 export type Kind = KernelObject['kind']
@@ -193,6 +212,8 @@ export function keyOf(object: KernelObject): string {
       return `virtualService ${object.fwmark}`
     case 'destination':
       return `destination ${object.fwmark} ${object.address}:${object.port}`
+    case 'foreignService':
+      return `foreignService ${object.protocol} ${object.address}:${object.port}`
     case 'timeouts':
       return 'timeouts'
   }
