@@ -1,0 +1,26 @@
+/**
+ * Names of the sets and chains the plan uses.
+ */
+import { setPrefix } from '../kernel/ownership.js'
+import type { Protocol } from '../model/ports.js'
+
+/** Published ports in the host; in the sandbox, published port → fwmark. */
+export const portSet: Readonly<Record<Protocol, string>> = {
+  tcp: `${setPrefix}tcp`,
+  udp: `${setPrefix}udp`,
+  sctp: `${setPrefix}sctp`,
+}
+/** Ports published on one address only, host. */
+export const boundSet = `${setPrefix}bound`
+/** Pairs (own address, mesh address) of one endpoint that need translation, sandbox. */
+export const hairpinSet = `${setPrefix}hairpin`
+/** Addresses of endpoints that the mesh does not own, sandbox. */
+export const externalSet = `${setPrefix}external`
+
+export const chains = {
+  dnat: 'MESH-DNAT',
+  snat: 'MESH-SNAT',
+  forward: 'MESH-FORWARD',
+  input: 'MESH-INPUT',
+  mark: 'MESH-MARK',
+} as const

@@ -1,0 +1,178 @@
+/**
+ * Mesh → what this node's kernel should hold. Pure. The plan comes in slices, one
+ * for the node itself, one for each service and each attachment; a slice of which
+ * nothing changed is the same array as last time, so that one change costs the work
+ * of one slice.
+ */
+import { containerPlace, type KernelObject } from '../kernel/objects.js'
+import { attachmentLink } from '../kernel/ownership.js'
+import type { Attachment, Endpoint, Mesh, MeshService } from '../model/mesh.js'
+import type { Node } from '../model/snapshot.js'
+import { nodeAddress } from './addresses.js'
+import { type BaseNeeds, type PlanSettings, planAttachment, planBase } from './base.js'
+import { boundSet, portSet } from './names.js'
+import { type Unit, unitsOf } from './units.js'
+
+export type Slice = readonly KernelObject[]
+/** Slices by name: `node`, `service NAME`, `attachment ID`. */
+export type Plan = ReadonlyMap<string, Slice>
+
+/** Mesh address of an attachment; null: the subnet is exhausted. */
+export type AddressOf = (attachmentId: string) => string | null
+
+export function planOf(slices: Plan): KernelObject[] {
+  return [...slices.values()].flat()
+}
+
+function addressOf(endpoint: Endpoint, node: Node, addresses: AddressOf): string | null {
+  if (endpoint.kind === 'node') return nodeAddress(node.subnet)
+  return endpoint.kind === 'external' ? endpoint.address : addresses(endpoint.attachment!)
+}
+
+function hostEntry(unit: Unit, port: number, address: string | null): KernelObject {
+  return address === null
+    ? { kind: 'entry', place: 'host', set: portSet[unit.protocol], element: String(port), mark: null }
+    : {
+        kind: 'entry',
+        place: 'host',
+        set: boundSet,
+        element: `${address},${unit.protocol}:${port}`,
+        mark: null,
+      }
+}
+
+/**
+ * The destinations of one virtual service: its ready endpoints. An endpoint that is
+ * not ready is no part of the plan; what becomes of its connections is for `retire`.
+ */
+function destinations(unit: Unit, service: MeshService, node: Node, addresses: AddressOf): KernelObject[] {
+  const byTarget = new Map<string, KernelObject>()
+  for (const endpoint of service.endpoints) {
+    if (endpoint.state !== 'ready') continue
+    const address = addressOf(endpoint, node, addresses)
+    if (address === null) continue
+    const port = endpoint.port ?? unit.targetPort
+    // Two containers may share one network namespace: one destination.
+    byTarget.set(`${address}:${port}`, {
+      kind: 'destination',
+      fwmark: unit.fwmark,
+      address,
+      port,
+      weight: 1,
+      drainingSince: 0,
+    })
+  }
+  return [...byTarget.values()]
+}
+
+function planService(
+  service: MeshService,
+  units: readonly Unit[],
+  node: Node,
+  addresses: AddressOf,
+): KernelObject[] {
+  return units.flatMap(unit => {
+    const ready = destinations(unit, service, node, addresses)
+    // Without an endpoint the port is left out of the sandbox's map: unmarked packets
+    // meet the sandbox's own stack, which refuses the connection at once.
+    const marked = ready.length === 0 ? [] : unit.ports
+    return [
+      {
+        kind: 'virtualService',
+        fwmark: unit.fwmark,
+        scheduler: service.service.scheduler,
+        persistence: 0,
+      },
+      ...ready,
+      ...marked.map(
+        (port): KernelObject => ({
+          kind: 'entry',
+          place: 'mesh',
+          set: portSet[unit.protocol],
+          element: String(port),
+          mark: unit.fwmark,
+        }),
+      ),
+      ...unit.ports.map(port => hostEntry(unit, port, unit.address)),
+      ...unit.aliases.map(alias => hostEntry(unit, alias.port, alias.address)),
+    ]
+  })
+}
+
+interface Cached<Value> {
+  readonly value: Value
+  readonly slice: Slice
+}
+
+/**
+ * A planner for one node. It remembers slices by the identity of what they were made
+ * from; an address, once given to an attachment, does not change while it lives.
+ */
+export function createPlanner(
+  settings: PlanSettings,
+): (mesh: Mesh, node: Node, addresses: AddressOf) => Plan {
+  let services = new Map<string, Cached<MeshService>>()
+  let attachments = new Map<string, Cached<Attachment>>()
+  let base: { readonly key: string; readonly slice: Slice } | null = null
+  const units = new WeakMap<MeshService['service'], readonly Unit[]>()
+
+  return (mesh, node, addresses) => {
+    const slices = new Map<string, Slice>()
+    const nextServices = new Map<string, Cached<MeshService>>()
+    const nextAttachments = new Map<string, Cached<Attachment>>()
+    const needs = { aliases: [] as BaseNeeds['aliases'][number][], externals: new Set<string>(), own: false }
+
+    for (const attachment of mesh.attachments) {
+      const address = addresses(attachment.id)
+      if (address === null) continue
+      const before = attachments.get(attachment.id)
+      const slice =
+        before?.value === attachment
+          ? before.slice
+          : planAttachment(
+              attachment,
+              containerPlace(attachment.id, attachment.pid),
+              attachmentLink(attachment.id),
+              address,
+              node,
+              settings,
+            )
+      nextAttachments.set(attachment.id, { value: attachment, slice })
+      slices.set(`attachment ${attachment.id}`, slice)
+    }
+
+    for (const service of mesh.services) {
+      const { name } = service.service
+      const unitsHere = units.get(service.service) ?? unitsOf(service.service)
+      units.set(service.service, unitsHere)
+      for (const unit of unitsHere) for (const alias of unit.aliases) needs.aliases.push({ unit, alias })
+      for (const endpoint of service.endpoints) {
+        if (endpoint.kind === 'external') needs.externals.add(endpoint.address!)
+        if (endpoint.kind === 'node') needs.own = true
+      }
+      const before = services.get(name)
+      const complete = service.endpoints.every(
+        endpoint => endpoint.kind !== 'container' || addresses(endpoint.attachment!) !== null,
+      )
+      const slice =
+        before?.value === service && complete
+          ? before.slice
+          : planService(service, unitsHere, node, addresses)
+      nextServices.set(name, { value: service, slice })
+      slices.set(`service ${name}`, slice)
+    }
+
+    const baseNeeds: BaseNeeds = {
+      aliases: needs.aliases,
+      externals: [...needs.externals].sort(),
+      nodeEndpoints: needs.own,
+    }
+    const key = JSON.stringify([node, baseNeeds])
+    if (base?.key !== key) base = { key, slice: planBase(node, settings, baseNeeds) }
+    slices.set('node', base.slice)
+
+    services = nextServices
+    attachments = nextAttachments
+    return slices
+  }
+}

@@ -1,0 +1,58 @@
+/**
+ * How a destination leaves. It is not removed from under its connections: first it
+ * gets weight 0, then it goes when its active connections have ended or its drain
+ * time is over. Pure; the start of a drain is read from the destination itself, so a
+ * restarted agent goes on where the last one stopped.
+ */
+import type {
+  DestinationObject,
+  DestinationReading,
+  KernelObject,
+  VirtualServiceObject,
+} from '../kernel/objects.js'
+import { keyOf } from '../kernel/objects.js'
+
+/** A handshake under way when the weight became 0 counts as inactive; it has this long to end, seconds. */
+const settle = 1
+
+export interface RetireInput {
+  /** Destinations and virtual services that the kernel holds, or was last known to hold. */
+  readonly held: Iterable<KernelObject>
+  readonly wanted: ReadonlyMap<string, KernelObject>
+  /** Connection counts by destination key, as far as they were read. */
+  readonly readings: ReadonlyMap<string, DestinationReading>
+  /** Whether packets to this address can still arrive: its container runs. */
+  readonly alive: (address: string) => boolean
+  /** Drain time of the service that published this fwmark, seconds. */
+  readonly drainOf: (fwmark: number) => number
+  /** Seconds since 1970. */
+  readonly now: number
+}
+
+/**
+ * The objects that must stay although the plan no longer has them: destinations that
+ * drain, and the virtual services they belong to.
+ */
+export function retire(input: RetireInput): (DestinationObject | VirtualServiceObject)[] {
+  const { wanted, readings, alive, drainOf, now } = input
+  const staying: DestinationObject[] = []
+  const services = new Map<number, VirtualServiceObject>()
+  for (const object of input.held) {
+    if (object.kind === 'virtualService') services.set(object.fwmark, object)
+    if (object.kind !== 'destination' || wanted.has(keyOf(object)) || !alive(object.address)) continue
+    if (object.weight > 0 || object.drainingSince === 0) {
+      if (drainOf(object.fwmark) > 0) staying.push({ ...object, weight: 0, drainingSince: now })
+      continue
+    }
+    const age = now - object.drainingSince
+    const reading = readings.get(keyOf(object))
+    const idle = age >= settle && reading?.active === 0
+    if (!idle && age < drainOf(object.fwmark)) staying.push(object)
+  }
+  const bare = new Set(staying.map(({ fwmark }) => fwmark))
+  const kept = [...bare].flatMap(fwmark => {
+    const service = services.get(fwmark)
+    return service && !wanted.has(keyOf(service)) ? [service] : []
+  })
+  return [...kept, ...staying]
+}

@@ -1,0 +1,273 @@
+/**
+ * One pass of the loop: what the sources say, planned, compared with the kernel,
+ * applied. The full pass reads the kernel; the fast one trusts what the last pass
+ * left and touches only the slices that changed. Who runs it and when: runner.ts.
+ */
+import type { Change, Outcome } from '../kernel/change.js'
+import { changeKey } from '../kernel/change.js'
+import { diff } from '../kernel/diff.js'
+import type { Observation, Places } from '../kernel/driver.js'
+import {
+  containerPlace,
+  type DestinationReading,
+  type KernelObject,
+  keyOf,
+  type Place,
+  stateOf,
+} from '../kernel/objects.js'
+import { attachmentLink, sandboxPath } from '../kernel/ownership.js'
+import type { Container } from '../model/container.js'
+import { createMerge, type Mesh } from '../model/mesh.js'
+import type { Service } from '../model/service.js'
+import { defaultDrain } from '../model/service.js'
+import type { ContainerSnapshot, Node } from '../model/snapshot.js'
+import { AddressBook, capacityOf, isInSubnet, nodeAddress } from '../planner/addresses.js'
+import { linkOf, linksByAddress } from '../planner/attachments.js'
+import type { PlanSettings } from '../planner/base.js'
+import { createPlanner, type Plan, planOf } from '../planner/plan.js'
+import { retire } from '../planner/retire.js'
+import { unitsOf } from '../planner/units.js'
+import { Inheritance } from './inheritance.js'
+import type { PassKind } from './runner.js'
+
+/** All drivers behind one face. */
+export interface Kernel {
+  observe(places: Places): Promise<Observation>
+  apply(changes: readonly Change[], places: Places): Promise<Outcome[]>
+}
+
+export interface Inputs {
+  readonly services: readonly Service[]
+  readonly containers: ContainerSnapshot
+  readonly node: Node
+}
+
+export interface Pass {
+  readonly kind: PassKind
+  readonly outcomes: readonly Outcome[]
+  /** Outcomes that put right what somebody else had changed in the kernel. */
+  readonly repairs: readonly Outcome[]
+  /** Attachments that got no address because the node's subnet is exhausted. */
+  readonly unaddressed: readonly string[]
+  /** Milliseconds. */
+  readonly duration: number
+}
+
+interface Next {
+  readonly mesh: Mesh
+  readonly slices: Plan
+  readonly unaddressed: readonly string[]
+}
+
+function runs(container: Container): boolean {
+  return container.pid !== 0 && (container.state === 'running' || container.state === 'paused')
+}
+
+export class Reconciler {
+  private readonly kernel: Kernel
+  private readonly inputs: () => Inputs
+  private readonly clock: () => number
+  private readonly merge = createMerge()
+  private readonly planner: (mesh: Mesh, node: Node, addresses: (id: string) => string | null) => Plan
+  private readonly book: AddressBook
+  private readonly inheritance = new Inheritance()
+  /** What the last pass left in force. */
+  private applied: Plan = new Map()
+  private leaving: readonly KernelObject[] = []
+  private readings: ReadonlyMap<string, DestinationReading> = new Map()
+  private failed = new Set<string>()
+  private drains = new Map<number, number>()
+  private begun = false
+  private current: Mesh = { services: [], attachments: [] }
+
+  /** `inputs` gives the newest snapshots; it is called once a pass. `clock`: seconds since 1970. */
+  constructor(
+    kernel: Kernel,
+    inputs: () => Inputs,
+    settings: PlanSettings,
+    clock = () => Math.floor(Date.now() / 1000),
+  ) {
+    this.kernel = kernel
+    this.inputs = inputs
+    this.clock = clock
+    this.planner = createPlanner(settings)
+    this.book = new AddressBook(inputs().node.subnet)
+  }
+
+  /** Connection counts by destination key, as of the last full pass. */
+  get lastReadings(): ReadonlyMap<string, DestinationReading> {
+    return this.readings
+  }
+
+  /** The mesh as of the last pass. */
+  get mesh(): Mesh {
+    return this.current
+  }
+
+  /** The mesh address of a container, if it has one. */
+  addressOf(attachmentId: string): string | null {
+    return this.book.get(attachmentLink(attachmentId)) ?? null
+  }
+
+  /** How many destinations are on their way out. */
+  get draining(): number {
+    return this.leaving.filter(object => object.kind === 'destination').length
+  }
+
+  /** Makes one pass. Throws only if the kernel could not be read at all. */
+  async pass(kind: PassKind): Promise<Pass> {
+    const started = performance.now()
+    const inputs = this.inputs()
+    const outcomes: Outcome[] = []
+    const repairs: Outcome[] = []
+    if (this.begun) outcomes.push(...(await this.fast(inputs)))
+    let unaddressed: readonly string[] = []
+    if (kind === 'full' || !this.begun) {
+      const first = !this.begun
+      const full = await this.full(inputs, first)
+      outcomes.push(...full.outcomes)
+      repairs.push(...full.repairs)
+      unaddressed = full.unaddressed
+    }
+    return { kind, outcomes, repairs, unaddressed, duration: performance.now() - started }
+  }
+
+  /** What the next full pass would change. Changes nothing. */
+  async preview(): Promise<Change[]> {
+    const inputs = this.inputs()
+    const observation = await this.kernel.observe(this.places(inputs, true))
+    const observed = stateOf(observation.objects)
+    if (!this.begun) this.adopt(observation.objects)
+    const next = this.next(inputs)
+    return this.changes(inputs, next, planOf(next.slices), observed, observation.readings).changes
+  }
+
+  private next(inputs: Inputs): Next {
+    const mesh = this.merge(inputs.services, inputs.containers, inputs.node)
+    const unaddressed: string[] = []
+    const living = new Set([
+      ...mesh.attachments.map(({ id }) => attachmentLink(id)),
+      ...linksByAddress(this.leaving).values(),
+    ])
+    this.book.keepOnly(living)
+    for (const { id } of mesh.attachments)
+      if (this.book.assign(attachmentLink(id)) === null) unaddressed.push(id)
+    const slices = this.planner(mesh, inputs.node, id => this.addressOf(id))
+    for (const { service } of mesh.services)
+      for (const { fwmark } of unitsOf(service)) this.drains.set(fwmark, service.drain)
+    return { mesh, slices, unaddressed }
+  }
+
+  /** Applies what the snapshots changed since the last pass, without reading the kernel. */
+  private async fast(inputs: Inputs): Promise<Outcome[]> {
+    const next = this.next(inputs)
+    const before: KernelObject[] = [...this.leaving]
+    const after: KernelObject[] = []
+    for (const [name, slice] of next.slices) if (this.applied.get(name) !== slice) after.push(...slice)
+    for (const [name, slice] of this.applied) if (next.slices.get(name) !== slice) before.push(...slice)
+    if (before.length === 0 && after.length === 0) return []
+    const { changes, leaving } = this.changes(inputs, next, after, stateOf(before), this.readings)
+    return this.apply(inputs, next, changes, leaving)
+  }
+
+  private async full(
+    inputs: Inputs,
+    first: boolean,
+  ): Promise<{ outcomes: Outcome[]; repairs: Outcome[]; unaddressed: readonly string[] }> {
+    const places = this.places(inputs, first)
+    const observation = await this.kernel.observe(places)
+    if (first) this.adopt(observation.objects)
+    this.readings = observation.readings ?? new Map()
+    const next = this.next(inputs)
+    const wanted = planOf(next.slices)
+    const observed = stateOf(observation.objects)
+    if (first) this.inheritance.take(observed, stateOf(wanted), this.clock())
+    const retried = this.failed
+    const expected = new Set([...this.leaving.map(keyOf), ...this.inheritance.keys()])
+    const { changes, leaving } = this.changes(inputs, next, wanted, observed, this.readings)
+    const outcomes = await this.apply(inputs, next, changes, leaving)
+    this.begun = true
+    const repairs = first
+      ? []
+      : outcomes.filter(({ change }) => !retried.has(changeKey(change)) && !expected.has(changeKey(change)))
+    return { outcomes, repairs, unaddressed: next.unaddressed }
+  }
+
+  /** From `before` to `after`, with destinations retired rather than removed. */
+  private changes(
+    inputs: Inputs,
+    next: Next,
+    after: readonly KernelObject[],
+    before: ReadonlyMap<string, KernelObject>,
+    readings: ReadonlyMap<string, DestinationReading> = new Map(),
+  ): { changes: Change[]; leaving: KernelObject[] } {
+    const wanted = stateOf(after)
+    const now = this.clock()
+    this.inheritance.hold(wanted, now)
+    const running = new Set(inputs.containers.containers.filter(runs).map(({ id }) => attachmentLink(id)))
+    const own = nodeAddress(inputs.node.subnet)
+    const links = linksByAddress(before.values())
+    const staying = retire({
+      held: before.values(),
+      wanted,
+      readings,
+      alive: address => {
+        if (address === own || !isInSubnet(address, inputs.node.pool)) return true
+        const link = links.get(address) ?? this.book.ownerOf(address)
+        return link !== undefined && running.has(link)
+      },
+      drainOf: fwmark => this.drains.get(fwmark) ?? defaultDrain,
+      now,
+    })
+    const leaving: KernelObject[] = [...staying]
+    const attached = new Set(next.mesh.attachments.map(({ id }) => attachmentLink(id)))
+    const kept = new Set<string>()
+    for (const object of staying) {
+      const link = object.kind === 'destination' ? links.get(object.address) : undefined
+      if (link && !attached.has(link)) kept.add(link)
+    }
+    if (kept.size > 0)
+      for (const object of before.values()) {
+        const link = linkOf(object, links)
+        if (link && kept.has(link)) leaving.push(object)
+      }
+    for (const object of leaving) wanted.set(keyOf(object), object)
+    return { changes: diff(wanted, before), leaving }
+  }
+
+  private async apply(
+    inputs: Inputs,
+    next: Next,
+    changes: readonly Change[],
+    leaving: readonly KernelObject[],
+  ): Promise<Outcome[]> {
+    const outcomes = changes.length === 0 ? [] : await this.kernel.apply(changes, this.places(inputs, true))
+    this.failed = new Set(outcomes.filter(({ error }) => error).map(({ change }) => changeKey(change)))
+    this.applied = next.slices
+    this.leaving = leaving
+    this.current = next.mesh
+    return outcomes
+  }
+
+  /** Learns from the kernel which addresses are handed out. */
+  private adopt(objects: readonly KernelObject[]): void {
+    for (const [address, link] of linksByAddress(objects)) this.book.claim(link, address)
+  }
+
+  /** Where to look: host, sandbox and the containers on the mesh; `all`: every running container. */
+  private places(inputs: Inputs, all: boolean): Places {
+    const places = new Map<Place, string | null>([
+      ['host', null],
+      ['mesh', sandboxPath],
+    ])
+    for (const container of inputs.containers.containers)
+      if (runs(container) && container.network === 'own' && (all || this.addressOf(container.id) !== null))
+        places.set(containerPlace(container.id, container.pid), `/proc/${container.pid}/ns/net`)
+    return places
+  }
+
+  /** How many addresses the node has for containers. */
+  get capacity(): number {
+    return capacityOf(this.inputs().node.subnet)
+  }
+}
