@@ -1,0 +1,240 @@
+/**
+ * The only place that loads the native addon (native/, plain C): the same functions
+ * under the same names, with their arguments checked. Descriptors belong to the
+ * caller, who closes them with fs.closeSync. Failures are AddonErrors.
+ */
+import { mkdirSync, statfsSync, statSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { dirname } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { MeshError, reasonOf } from '../errors.js'
+import { errnoName } from './errno.js'
+
+/** A system call that failed inside the addon. */
+export interface AddonError extends Error {
+  /** `ENOENT` */
+  readonly code: string
+  /** Positive errno, errno.h. */
+  readonly errno: number
+  readonly syscall: string
+}
+
+/** A network namespace: the path of its file, a descriptor of it, or null for the one we are in. */
+export type Namespace = string | number | null
+
+/** All that came back of one exchange. */
+export interface ExchangeResult {
+  /** Messages with our sequence numbers, one after the other; also when it failed half-way. */
+  readonly replies: Buffer
+  /** 0, or the errno it ended with: ETIMEDOUT, ENOBUFS (answers were lost), … */
+  readonly errno: number
+  readonly syscall: string | null
+}
+
+/** Opaque; for `unwatch`. */
+export interface WatchHandle {
+  readonly watch: unique symbol
+}
+
+interface Native {
+  openNetlink(protocol: number, namespace: Namespace): number
+  joinGroup(descriptor: number, group: number): null
+  exchange(descriptor: number, messages: Buffer, oneByOne: boolean, timeout: number): Promise<ExchangeResult>
+  watch(descriptor: number, listener: (bytes: Buffer | null, errno: number) => void): WatchHandle
+  unwatch(handle: WatchHandle): null
+  openSocket(stream: boolean, address: string | null, port: number, namespace: Namespace): number
+  runInNamespace<T>(namespace: Namespace, call: () => T): T
+  createNamespace(path: string): null
+  removeNamespace(path: string): null
+}
+
+// Compiled files run from dist/src/netlink/, the addon lies in the project's root.
+const addonPath = fileURLToPath(new URL('../../../native/build/mesh.node', import.meta.url))
+let loaded: Native | null = null
+
+function native(): Native {
+  if (loaded) return loaded
+  try {
+    loaded = createRequire(import.meta.url)(addonPath) as Native
+  } catch (error) {
+    if ((error as { code?: unknown }).code !== 'MODULE_NOT_FOUND') throw error
+    throw new MeshError(
+      'MESH_UNSUPPORTED',
+      `the native addon is not built (${addonPath} is missing): run ${dirname(dirname(dirname(addonPath)))}/scripts/build-addon`,
+      { cause: error },
+    )
+  }
+  return loaded
+}
+
+/** Adds `code` to errors of the addon; lets all others pass as they are. */
+function call<T>(run: (addon: Native) => T): T {
+  const addon = native()
+  try {
+    return run(addon)
+  } catch (error) {
+    const failure = error as { errno?: unknown; syscall?: unknown; code?: unknown }
+    if (typeof failure?.errno === 'number' && failure.errno > 0 && failure.code === undefined)
+      failure.code = errnoName(failure.errno)
+    throw error
+  }
+}
+
+/** Whether an error came from a system call of the addon. */
+export function isAddonError(error: unknown): error is AddonError {
+  return error instanceof Error && 'errno' in error && 'syscall' in error && 'code' in error
+}
+
+function check(good: boolean, what: string): void {
+  if (!good) throw new TypeError(what)
+}
+
+function checkInteger(name: string, value: number, least: number, most: number): void {
+  check(
+    Number.isInteger(value) && value >= least && value <= most,
+    `${name} must be an integer from ${least} to ${most}, not ${value}`,
+  )
+}
+
+function checkPath(path: string): void {
+  check(typeof path === 'string' && path.startsWith('/'), `a namespace path must be absolute, not "${path}"`)
+  check(
+    Buffer.byteLength(path) < 4096 && !path.includes('\0'),
+    'a namespace path must be shorter than 4096 bytes',
+  )
+}
+
+function checkNamespace(namespace: Namespace): void {
+  if (typeof namespace === 'number') checkInteger('a namespace descriptor', namespace, 0, 0x7fffffff)
+  else if (namespace !== null) checkPath(namespace)
+}
+
+const descriptorName = 'a descriptor'
+
+/**
+ * Opens a netlink socket that stays in `namespace`. `protocol` is NETLINK_*:
+ * 0 ROUTE, 12 NETFILTER, 16 GENERIC.
+ */
+export function openNetlink(protocol: number, namespace: Namespace): number {
+  checkInteger('a netlink protocol', protocol, 0, 31)
+  checkNamespace(namespace)
+  return call(addon => addon.openNetlink(protocol, namespace))
+}
+
+/** Joins a multicast group, RTNLGRP_*. */
+export function joinGroup(descriptor: number, group: number): void {
+  checkInteger(descriptorName, descriptor, 0, 0x7fffffff)
+  checkInteger('a multicast group', group, 1, 0xffff)
+  call(addon => addon.joinGroup(descriptor, group))
+}
+
+/**
+ * Sends `messages` (one sendmsg; or each alone when `oneByOne`) and collects answers
+ * until the last message is answered by NLMSG_ERROR or NLMSG_DONE. Works off the
+ * JavaScript thread; ends after `timeout` milliseconds at the latest. Never rejects.
+ */
+export function exchange(
+  descriptor: number,
+  messages: Buffer,
+  oneByOne: boolean,
+  timeout: number,
+): Promise<ExchangeResult> {
+  checkInteger(descriptorName, descriptor, 0, 0x7fffffff)
+  checkInteger('a timeout', timeout, 0, 0x7fffffff)
+  check(Buffer.isBuffer(messages), 'messages must be a Buffer')
+  return call(addon => addon.exchange(descriptor, messages, oneByOne, timeout))
+}
+
+/**
+ * Reads the socket from a thread of its own until `unwatch`. `listener` gets bytes,
+ * or null and an errno: after ENOBUFS (events were lost) the watch goes on, after
+ * any other it is over. What the listener throws goes to `onThrow`.
+ */
+export function watch(
+  descriptor: number,
+  listener: (bytes: Buffer | null, errno: number) => void,
+  onThrow: (error: unknown) => void,
+): WatchHandle {
+  checkInteger(descriptorName, descriptor, 0, 0x7fffffff)
+  const guarded = (bytes: Buffer | null, errno: number) => {
+    try {
+      listener(bytes, errno)
+    } catch (error) {
+      try {
+        onThrow(error)
+      } catch (second) {
+        process.emitWarning(`a netlink listener and its error handler threw: ${reasonOf(second)}`)
+      }
+    }
+  }
+  return call(addon => addon.watch(descriptor, guarded))
+}
+
+/** Ends a watch; harmless when it has ended. The descriptor stays open. */
+export function unwatch(handle: WatchHandle): void {
+  call(addon => addon.unwatch(handle))
+}
+
+/**
+ * Opens a TCP or UDP socket that stays in `namespace`, bound when `address` (IPv4 or
+ * IPv6 text) is given. For `server.listen({ fd })`, `dgram.bind({ fd })`,
+ * `new net.Socket({ fd }).connect()`.
+ */
+export function openSocket(
+  kind: 'tcp' | 'udp',
+  address: string | null,
+  port: number,
+  namespace: Namespace,
+): number {
+  check(kind === 'tcp' || kind === 'udp', `a socket is tcp or udp, not ${kind}`)
+  checkInteger('a port', port, 0, 65535)
+  checkNamespace(namespace)
+  return call(addon => addon.openSocket(kind === 'tcp', address, port, namespace))
+}
+
+/**
+ * Calls a synchronous function in a namespace and comes back. Good for starting a
+ * program, for /proc/sys and for file system calls; not for connecting or listening,
+ * which happen later, outside: see `openSocket`. Throws what the function throws.
+ */
+export function runInNamespace<T>(namespace: Namespace, run: () => T): T {
+  checkNamespace(namespace)
+  check(typeof run === 'function', 'runInNamespace needs a function')
+  const result = call(addon => addon.runInNamespace(namespace, run))
+  if (result instanceof Promise)
+    throw new MeshError('MESH_INTERNAL', 'runInNamespace was given an asynchronous function')
+  return result
+}
+
+/**
+ * Makes a network namespace kept by a bind mount at `path` (directories are made).
+ * Its loopback link is down. EEXIST when a namespace is there already.
+ */
+export function createNamespace(path: string): void {
+  checkPath(path)
+  mkdirSync(dirname(path), { recursive: true, mode: 0o755 })
+  call(addon => addon.createNamespace(path))
+}
+
+/** Takes away the mount and the file; the namespace ends with its last user. ENOENT when it is not there. */
+export function removeNamespace(path: string): void {
+  checkPath(path)
+  call(addon => addon.removeNamespace(path))
+}
+
+const namespaceMagic = 0x6e736673 // NSFS_MAGIC, linux/magic.h
+
+/**
+ * Who a namespace is: `device:inode` of its file, the same by every path that leads
+ * to it. Null means our own. Throws ENOENT when there is no file, EINVAL when it is
+ * not a namespace's.
+ */
+export function namespaceIdentity(path: string | null): string {
+  const file = path ?? '/proc/thread-self/ns/net'
+  const status = statSync(file, { bigint: true })
+  if (statfsSync(file).type !== namespaceMagic) {
+    const error = new Error(`${file} is not a namespace`)
+    throw Object.assign(error, { code: 'EINVAL', errno: 22, syscall: 'statfs' })
+  }
+  return `${status.dev}:${status.ino}`
+}
