@@ -1,0 +1,72 @@
+import t from 'tap'
+import { diff, sameObject } from '../../../src/kernel/diff.js'
+import { type KernelObject, keyOf, stateOf } from '../../../src/kernel/objects.js'
+
+const service: KernelObject = { kind: 'virtualService', fwmark: 0x122b8, scheduler: 'rr', persistence: 0 }
+const destination: KernelObject = {
+  kind: 'destination',
+  fwmark: 0x122b8,
+  address: '10.254.0.3',
+  port: 80,
+  weight: 1,
+  drainingSince: 0,
+}
+const mark: KernelObject = { kind: 'entry', place: 'mesh', set: 'mesh-tcp', element: '8888', mark: 0x122b8 }
+const door: KernelObject = { kind: 'entry', place: 'host', set: 'mesh-tcp', element: '8888', mark: null }
+const link: KernelObject = {
+  kind: 'link',
+  place: 'mesh',
+  name: 'p0123456789ab',
+  peerPlace: 'container:0123456789ab@7',
+  peerName: 'mesh0',
+  mtu: 1500,
+}
+
+function steps(wanted: KernelObject[], observed: KernelObject[]): string[] {
+  return diff(stateOf(wanted), stateOf(observed)).map(change => `${change.type} ${keyOf(change.object)}`)
+}
+
+t.test('equal states need nothing', async t => {
+  t.strictSame(steps([service, destination, mark], [mark, { ...destination }, { ...service }]), [])
+})
+
+t.test('a port is made from the inside out and unmade from the outside in', async t => {
+  const all = [door, mark, destination, service, link]
+  const inside = [link, service, destination, mark, door].map(keyOf)
+  t.strictSame(
+    steps(all, []),
+    inside.map(key => `add ${key}`),
+  )
+  t.strictSame(
+    steps([], all),
+    inside.reverse().map(key => `remove ${key}`),
+  )
+})
+
+t.test('what comes is added before what goes is removed', async t => {
+  const next = { ...destination, address: '10.254.0.4' } as KernelObject
+  t.strictSame(steps([service, next], [service, destination]), [
+    `add ${keyOf(next)}`,
+    `remove ${keyOf(destination)}`,
+  ])
+})
+
+t.test('an update tells what was there', async t => {
+  const zero = { ...destination, weight: 0 } as KernelObject
+  t.strictSame(diff(stateOf([destination]), stateOf([zero])), [
+    { type: 'update', object: destination, from: zero },
+  ])
+})
+
+t.test('rules are compared one by one', async t => {
+  const chain = (rules: string[]): KernelObject => ({
+    kind: 'chain',
+    place: 'host',
+    table: 'nat',
+    name: 'MESH-DNAT',
+    rules,
+  })
+  t.ok(sameObject(chain(['a', 'b']), chain(['a', 'b'])))
+  t.notOk(sameObject(chain(['a', 'b']), chain(['b', 'a'])))
+  t.notOk(sameObject(chain(['a', 'b']), chain(['a'])))
+})
