@@ -10,7 +10,7 @@ import type {
   SetObject,
   SysctlObject,
 } from '../kernel/objects.js'
-import { meshLink, replyTable, rulePriority, sandboxPath, uplink } from '../kernel/ownership.js'
+import { meshLink, replyTable, rulePriority, uplink } from '../kernel/ownership.js'
 import { protocols } from '../model/ports.js'
 import type { Node } from '../model/snapshot.js'
 import { nodeAddress, sandboxAddress } from './addresses.js'
@@ -18,6 +18,8 @@ import { boundSet, chains, externalSet, hairpinSet, portSet } from './names.js'
 import type { Alias, Unit } from './units.js'
 
 export interface PlanSettings {
+  /** Where the sandbox's namespace is kept; `sandboxPath` of kernel/ownership.ts but in tests. */
+  readonly sandboxPath: string
   /** Bytes; MTU of every veth of the mesh. */
   readonly mtu: number
   /** Seconds; how long IPVS keeps an idle connection. */
@@ -78,7 +80,7 @@ function links(node: Node, settings: PlanSettings): KernelObject[] {
   const own = nodeAddress(node.subnet)
   const { mtu } = settings
   return [
-    { kind: 'namespace', place: 'mesh', path: sandboxPath },
+    { kind: 'namespace', place: 'mesh', path: settings.sandboxPath },
     { kind: 'link', place: 'host', name: meshLink, peerPlace: 'mesh', peerName: uplink, mtu },
     { kind: 'address', place: 'host', link: meshLink, address: `${own}/32` },
     { kind: 'address', place: 'mesh', link: uplink, address: `${sandbox}/32` },

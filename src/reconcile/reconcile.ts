@@ -15,7 +15,7 @@ import {
   type Place,
   stateOf,
 } from '../kernel/objects.js'
-import { attachmentLink, sandboxPath } from '../kernel/ownership.js'
+import { attachmentLink } from '../kernel/ownership.js'
 import type { Container } from '../model/container.js'
 import { createMerge, type Mesh } from '../model/mesh.js'
 import type { Service } from '../model/service.js'
@@ -67,6 +67,7 @@ export class Reconciler {
   private readonly kernel: Kernel
   private readonly inputs: () => Inputs
   private readonly clock: () => number
+  private readonly paths: Places
   private readonly merge = createMerge()
   private readonly planner: (mesh: Mesh, node: Node, addresses: (id: string) => string | null) => Plan
   private readonly book: AddressBook
@@ -80,16 +81,24 @@ export class Reconciler {
   private begun = false
   private current: Mesh = { services: [], attachments: [] }
 
-  /** `inputs` gives the newest snapshots; it is called once a pass. `clock`: seconds since 1970. */
+  /**
+   * `inputs` gives the newest snapshots; it is called once a pass. `hostPath`: the
+   * host's namespace, null for the agent's own. `clock`: seconds since 1970.
+   */
   constructor(
     kernel: Kernel,
     inputs: () => Inputs,
     settings: PlanSettings,
+    hostPath: string | null = null,
     clock = () => Math.floor(Date.now() / 1000),
   ) {
     this.kernel = kernel
     this.inputs = inputs
     this.clock = clock
+    this.paths = new Map([
+      ['host', hostPath],
+      ['mesh', settings.sandboxPath],
+    ])
     this.planner = createPlanner(settings)
     this.book = new AddressBook(inputs().node.subnet)
   }
@@ -256,10 +265,7 @@ export class Reconciler {
 
   /** Where to look: host, sandbox and the containers on the mesh; `all`: every running container. */
   private places(inputs: Inputs, all: boolean): Places {
-    const places = new Map<Place, string | null>([
-      ['host', null],
-      ['mesh', sandboxPath],
-    ])
+    const places = new Map<Place, string | null>(this.paths)
     for (const container of inputs.containers.containers)
       if (runs(container) && container.network === 'own' && (all || this.addressOf(container.id) !== null))
         places.set(containerPlace(container.id, container.pid), `/proc/${container.pid}/ns/net`)

@@ -1,0 +1,92 @@
+/**
+ * A mesh or compose file as a source: its services are published for as long as the
+ * file says so. Reads it again when it changes. Which text means what is parsed by
+ * mesh-file.ts and compose.ts; a file that cannot be read or understood leaves the
+ * last snapshot in force.
+ */
+import { type FSWatcher, watch } from 'node:fs'
+import { readFile } from 'node:fs/promises'
+import { basename, dirname } from 'node:path'
+import { InputError, reasonOf, SourceError } from '../errors.js'
+import type { Publication } from '../model/publication.js'
+import type { Service } from '../model/service.js'
+import type { ServiceSnapshot } from '../model/snapshot.js'
+import type { Source } from './source.js'
+
+/** Editors write in several steps; the file is read once they have been quiet for so long, milliseconds. */
+const settle = 50
+/** How often a file that cannot be watched or read is tried again, milliseconds. */
+const retryGap = 2000
+
+/** A service whose ports are all written out. Throws InputError for one that leaves the choice to the mesh. */
+function settled(publication: Publication): Service {
+  const ports = publication.ports.map(port => {
+    if (port.published) return { ...port, published: port.published }
+    throw new InputError(
+      `services.${publication.name}.ports`,
+      String(port.target.first),
+      'a watched file must name the published port',
+      `write PUBLISHED:${port.target.first}, or use meshctl apply`,
+    )
+  })
+  return { ...publication, ports }
+}
+
+export class FileSource implements Source<ServiceSnapshot> {
+  readonly name: string
+  readonly #parse: (text: string, path: string) => Publication[]
+  #watcher: FSWatcher | null = null
+  #timer: NodeJS.Timeout | null = null
+  #stopped = false
+
+  /** `parse` throws InputError. */
+  constructor(path: string, parse: (text: string, path: string) => Publication[]) {
+    this.name = path
+    this.#parse = parse
+  }
+
+  start(listener: (snapshot: ServiceSnapshot) => void, onTrouble: (error: Error | null) => void): void {
+    const again = (after: number) => {
+      if (this.#stopped) return
+      if (this.#timer) clearTimeout(this.#timer)
+      this.#timer = setTimeout(() => void read(), after)
+    }
+    const read = async () => {
+      try {
+        const services = this.#parse(await readFile(this.name, 'utf8'), this.name).map(settled)
+        if (this.#stopped) return
+        listener({ services })
+        onTrouble(null)
+      } catch (error) {
+        onTrouble(new SourceError(this.name, reasonOf(error), { cause: error }))
+        again(retryGap)
+      }
+      this.#watch(() => again(settle))
+    }
+    void read()
+  }
+
+  /** The directory is watched, since most programs replace a file rather than write into it. */
+  #watch(onChange: () => void): void {
+    if (this.#watcher || this.#stopped) return
+    const file = basename(this.name)
+    try {
+      this.#watcher = watch(dirname(this.name), (_, name) => {
+        if (name === null || name === file) onChange()
+      })
+      this.#watcher.on('error', () => {
+        this.#watcher?.close()
+        this.#watcher = null
+        onChange()
+      })
+    } catch {
+      // The directory is missing: `read` has told so and tries again.
+    }
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true
+    this.#watcher?.close()
+    if (this.#timer) clearTimeout(this.#timer)
+  }
+}
