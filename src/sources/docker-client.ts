@@ -1,0 +1,88 @@
+/**
+ * The few requests the Docker source makes, over dockerode; answers are raw and
+ * parsed by their readers. dockerode takes 110 ms to import, so it is loaded here
+ * at the first use and nowhere else.
+ */
+import { Agent } from 'node:http'
+import type { Readable } from 'node:stream'
+import { reasonOf, SourceError } from '../errors.js'
+import { eventFilters } from './docker-events.js'
+
+export interface DockerClient {
+  /** Containers that run, are paused or about to be restarted. */
+  list(): Promise<unknown>
+  /** Null: there is no such container. */
+  inspect(id: string): Promise<unknown>
+  /** Null: this node is not a manager. */
+  services(): Promise<unknown>
+  /** The event stream, open: whatever happens from now on is in it. `since` as in `sinceParameter`. */
+  events(since: string, signal: AbortSignal): Promise<Readable>
+  close(): void
+}
+
+/** Longest time an answer may take, milliseconds. A frozen daemon accepts connections and says nothing. */
+const answerTimeout = 20_000
+
+export async function dockerClient(socketPath: string, parallel: number): Promise<DockerClient> {
+  const { default: Docker } = await import('dockerode')
+  const agent = new Agent({ keepAlive: true, maxSockets: parallel + 2 })
+  // An explicit undefined outranks DOCKER_HOST and its like, which dockerode reads from the environment.
+  const place = { socketPath, host: undefined, protocol: 'http' as const, port: undefined }
+  // `agent` and `connectionTimeout` are missing in dockerode's types.
+  const requests = new Docker({ ...place, agent, timeout: answerTimeout } as object)
+  // No `timeout`: it would end a stream on which nothing happens. This one ends with the response's header.
+  const stream = new Docker({ ...place, timeout: undefined, connectionTimeout: answerTimeout } as object)
+
+  return {
+    list: () => requests.listContainers({ filters: { status: ['running', 'paused', 'restarting'] } }),
+    async inspect(id) {
+      try {
+        return await requests.getContainer(id).inspect()
+      } catch (error) {
+        if (statusOf(error) === 404) return null
+        throw error
+      }
+    },
+    async services() {
+      try {
+        return await requests.listServices()
+      } catch (error) {
+        // 503: no member of a swarm, or a worker; a manager without quorum answers the same in other words.
+        const notManager =
+          statusOf(error) === 503 && /not a swarm manager|not part of a swarm/i.test(reasonOf(error))
+        if (notManager || statusOf(error) === 404) return null
+        throw error
+      }
+    },
+    async events(since, abortSignal) {
+      return (await stream.getEvents({
+        since,
+        filters: eventFilters,
+        abortSignal,
+      } as object)) as unknown as Readable
+    },
+    close: () => agent.destroy(),
+  }
+}
+
+/** HTTP status in an error of dockerode, or null. */
+function statusOf(error: unknown): number | null {
+  const status = (error as { statusCode?: unknown }).statusCode
+  return typeof status === 'number' ? status : null
+}
+
+/** Says in one sentence what keeps Docker from answering. */
+export function dockerTrouble(error: unknown, socketPath: string): SourceError {
+  const code = (error as { code?: unknown }).code
+  const why =
+    code === 'ENOENT'
+      ? `there is no socket at ${socketPath}; is Docker installed, and its daemon started?`
+      : code === 'ECONNREFUSED'
+        ? `nobody answers at ${socketPath}; is the Docker daemon started?`
+        : code === 'EACCES' || code === 'EPERM'
+          ? `no permission to use ${socketPath}; the agent needs root`
+          : code === 'ECONNRESET'
+            ? `no answer at ${socketPath}, or not within ${answerTimeout / 1000} s`
+            : reasonOf(error)
+  return new SourceError('docker', why, { cause: error })
+}

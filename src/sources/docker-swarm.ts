@@ -1,0 +1,42 @@
+/**
+ * What a Swarm manager says about its services, checked at the door. Pure.
+ */
+import * as z from 'zod'
+import type { ContainerSnapshot } from '../model/snapshot.js'
+
+export interface SwarmView {
+  /** Sorted. */
+  readonly names: readonly string[]
+  readonly ports: ContainerSnapshot['swarmPorts']
+  /** Service name → seconds its tasks get between SIGTERM and SIGKILL, where it says so. */
+  readonly stopTimeouts: ReadonlyMap<string, number>
+}
+
+const port = z.object({ Protocol: z.string().nullish(), PublishedPort: z.number().nullish() })
+
+const serviceList = z.array(
+  z.object({
+    Spec: z.object({
+      Name: z.string(),
+      TaskTemplate: z
+        .object({ ContainerSpec: z.object({ StopGracePeriod: z.number().nullish() }).nullish() })
+        .nullish(),
+    }),
+    Endpoint: z.object({ Ports: z.array(port).nullish() }).nullish(),
+  }),
+)
+
+/** Reads the answer of `GET /services`. Throws ZodError if it is not what is expected. */
+export function parseServices(answer: unknown): SwarmView {
+  const services = serviceList.parse(answer).sort((a, b) => (a.Spec.Name < b.Spec.Name ? -1 : 1))
+  const ports: { protocol: string; port: number; service: string }[] = []
+  const stopTimeouts = new Map<string, number>()
+  for (const { Spec, Endpoint } of services) {
+    // Nanoseconds.
+    const grace = Spec.TaskTemplate?.ContainerSpec?.StopGracePeriod
+    if (grace !== null && grace !== undefined) stopTimeouts.set(Spec.Name, grace / 1e9)
+    for (const { Protocol, PublishedPort } of Endpoint?.Ports ?? [])
+      if (PublishedPort) ports.push({ protocol: Protocol || 'tcp', port: PublishedPort, service: Spec.Name })
+  }
+  return { names: services.map(each => each.Spec.Name), ports, stopTimeouts }
+}

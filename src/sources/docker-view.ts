@@ -1,0 +1,188 @@
+/**
+ * What is known of a node's containers: fed with events and inspections by
+ * docker.ts, it answers with snapshots in which everything unchanged is the same
+ * object. Pure but for its memory; the time is an argument.
+ *
+ * Events take effect at once where they say enough themselves (kill, die, pause,
+ * health); all else about a container comes from inspecting it.
+ */
+import { isDeepStrictEqual } from 'node:util'
+import type { Container, Health } from '../model/container.js'
+import { swarmServiceLabel } from '../model/service.js'
+import type { ContainerSnapshot } from '../model/snapshot.js'
+import { type Inspected, signalNumber } from './docker-container.js'
+import type { DockerEvent } from './docker-events.js'
+import type { SwarmView } from './docker-swarm.js'
+
+/** Docker's own wait between the stop signal and SIGKILL, seconds. */
+const defaultStopTimeout = 10
+/** A task that was sent its stop signal is not coming back, whatever its grace period: seconds. */
+const taskStopTimeout = 600
+/** Time a container gets to be gone after SIGKILL was due, seconds. */
+const stopMargin = 5
+
+const sigkill = 9
+const sigterm = 15
+
+/** What an event calls for. */
+export interface Consequence {
+  /** Container to inspect, or null. */
+  readonly inspect: string | null
+  /** Swarm's services have changed. */
+  readonly swarm: boolean
+}
+
+const nothing: Consequence = { inspect: null, swarm: false }
+
+export class DockerView {
+  readonly #containers = new Map<string, Inspected>()
+  /** Signals sent to a container since it started: also of those not inspected yet. */
+  readonly #signals = new Map<string, Map<number, number>>()
+  #swarm: SwarmView | null = null
+  #snapshot: ContainerSnapshot | null = null
+
+  ids(): string[] {
+    return [...this.#containers.keys()]
+  }
+
+  get(id: string): Container | null {
+    return this.#containers.get(id)?.container ?? null
+  }
+
+  /** Takes an event in; `now` is in milliseconds since 1970. */
+  event(event: DockerEvent, now: number): Consequence {
+    if (event.type === 'service') return { inspect: null, swarm: true }
+    if (event.type === 'network') return { inspect: event.attributes.container || null, swarm: false }
+    if (event.type !== 'container') return nothing
+    const { id, action } = event
+    const inspect: Consequence = { inspect: id, swarm: false }
+    switch (action) {
+      case 'kill':
+        this.#killed(event, now)
+        return nothing
+      case 'die':
+        this.#signals.delete(id)
+        this.#change(id, { state: 'exited', pid: 0, leaving: false, addresses: [] })
+        return inspect // Docker may be about to restart it
+      case 'start':
+        this.#signals.delete(id)
+        return inspect
+      case 'pause':
+        this.#change(id, { state: 'paused' })
+        return nothing
+      case 'unpause':
+        this.#change(id, { state: 'running' })
+        return nothing
+      case 'destroy':
+        this.remove(id)
+        return nothing
+      case 'stop': // follows its die
+      case 'create': // nothing to know before its start
+      case 'remove':
+        return nothing
+    }
+    const health = /^health_status: (starting|healthy|unhealthy)$/.exec(action)?.[1]
+    if (health === undefined) return inspect
+    this.#change(id, { health: health as Health })
+    return nothing
+  }
+
+  /** Takes the result of an inspection in; containers that do not run are forgotten. */
+  inspected(result: Inspected, now: number): void {
+    const { id } = result.container
+    if (result.container.state === 'exited') {
+      this.remove(id)
+      return
+    }
+    const former = this.#containers.get(id)?.container
+    const container = { ...result.container, leaving: this.#isLeaving(result, now) }
+    const same = former !== undefined && isDeepStrictEqual(former, container)
+    this.#containers.set(id, { ...result, container: same ? former : container })
+    if (!same) this.#snapshot = null
+  }
+
+  remove(id: string): void {
+    this.#signals.delete(id)
+    if (this.#containers.delete(id)) this.#snapshot = null
+  }
+
+  /** Takes in what a manager says of Swarm's services; null: this node is none. */
+  swarm(view: SwarmView | null): void {
+    if (isDeepStrictEqual(view, this.#swarm)) return
+    this.#swarm = view
+    this.#snapshot = null
+  }
+
+  /**
+   * Containers that got a signal and live on long after it are not leaving any
+   * more. Returns when to look again, milliseconds since 1970, or null.
+   */
+  settle(now: number): number | null {
+    let next: number | null = null
+    for (const [id, entry] of this.#containers) {
+      if (!entry.container.leaving) continue
+      const end = this.#leavesUntil(entry)
+      if (end <= now) this.#change(id, { leaving: false })
+      else next = Math.min(next ?? end, end)
+    }
+    return next
+  }
+
+  /** The same object as before if nothing has changed. */
+  snapshot(): ContainerSnapshot {
+    this.#snapshot ??= {
+      containers: [...this.#containers.values()].map(each => each.container),
+      swarmServices: this.#swarm?.names ?? this.#taskServices(),
+      swarmPorts: this.#swarm?.ports ?? [],
+    }
+    return this.#snapshot
+  }
+
+  /** On a worker: the services that have a task here. */
+  #taskServices(): string[] {
+    const names = new Set<string>()
+    for (const { container } of this.#containers.values()) {
+      const name = container.labels[swarmServiceLabel]
+      if (name !== undefined) names.add(name)
+    }
+    return [...names].sort()
+  }
+
+  #killed(event: DockerEvent, now: number): void {
+    const signal = signalNumber(event.attributes.signal ?? '')
+    if (signal === null) return
+    const sent = Math.min(Number(event.time / 1_000_000n), now)
+    const signals = this.#signals.get(event.id) ?? new Map<number, number>()
+    this.#signals.set(event.id, signals.set(signal, sent))
+    const entry = this.#containers.get(event.id)
+    if (entry) this.#change(event.id, { leaving: this.#isLeaving(entry, now) })
+  }
+
+  #isLeaving(entry: Inspected, now: number): boolean {
+    return this.#leavesUntil(entry) > now
+  }
+
+  /** When a container that was told to end must be taken for one that stays; 0 if it was not told. */
+  #leavesUntil({ container, stopSignal, stopTimeout, startedAt }: Inspected): number {
+    const service = container.labels[swarmServiceLabel]
+    const grace =
+      service === undefined
+        ? (stopTimeout ?? defaultStopTimeout)
+        : (this.#swarm?.stopTimeouts.get(service) ?? taskStopTimeout)
+    let end = 0
+    for (const [signal, sent] of this.#signals.get(container.id) ?? []) {
+      const ending = signal === sigkill || signal === sigterm || signal === stopSignal
+      if (ending && sent >= startedAt) end = Math.max(end, sent + (grace + stopMargin) * 1000)
+    }
+    return end
+  }
+
+  #change(id: string, fields: Partial<Container>): void {
+    const entry = this.#containers.get(id)
+    if (!entry) return
+    const container = { ...entry.container, ...fields }
+    if (isDeepStrictEqual(container, entry.container)) return
+    this.#containers.set(id, { ...entry, container })
+    this.#snapshot = null
+  }
+}

@@ -1,0 +1,256 @@
+/**
+ * The containers of this node, from its Docker Engine: an event stream says what
+ * changed, inspections say what it is now, a list after each connection (and every
+ * minute) makes sure that nothing was missed. While Docker is away the last
+ * snapshot stays in force.
+ */
+import { access } from 'node:fs/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
+import * as z from 'zod'
+import type { ContainerSnapshot } from '../model/snapshot.js'
+import { type DockerClient, dockerClient, dockerTrouble } from './docker-client.js'
+import { parseInspect } from './docker-container.js'
+import { type DockerEvent, lineSplitter, parseEvent, sinceParameter } from './docker-events.js'
+import { parseList } from './docker-list.js'
+import { parseServices } from './docker-swarm.js'
+import { DockerView } from './docker-view.js'
+import { readAddresses } from './fib-trie.js'
+import { paced } from './pace.js'
+import type { Source } from './source.js'
+import { workQueue } from './work-queue.js'
+
+export interface DockerSourceOptions {
+  /** `/var/run/docker.sock`. */
+  readonly socketPath?: string
+  /** Pool whose addresses are the mesh's own and not the containers': `10.254.0.0/16`. */
+  readonly meshPool?: string
+  /** Inspections at once. */
+  readonly parallel?: number
+  /** Least time between two snapshots, milliseconds. */
+  readonly gap?: number
+  /** Time between two lists while connected, milliseconds. */
+  readonly relistEvery?: number
+  /** First and longest wait before the next try to connect, milliseconds. */
+  readonly backoff?: readonly [number, number]
+}
+
+/** How far back events are asked for at the start: a `docker stop` under way is among them. Seconds. */
+const lookBack = 120
+
+/** A service's ports are allocated some time after the event of its creation; look again. Milliseconds. */
+const swarmSettles = 1000
+
+export function dockerSource(options: DockerSourceOptions = {}): Source<ContainerSnapshot> {
+  const {
+    socketPath = '/var/run/docker.sock',
+    meshPool = '10.254.0.0/16',
+    parallel = 8,
+    gap = 5,
+    relistEvery = 60_000,
+    backoff = [200, 5000],
+  } = options
+  const view = new DockerView()
+  /** What the last list said of each container, to see in the next whether it must be inspected. */
+  let listed: ReadonlyMap<string, string> = new Map()
+  /** Counts connections; work for a former one is given up, the list of the next makes good for it. */
+  let connections = 0
+  let trouble: string | null = null
+  const stopping = new AbortController()
+  let listener: (snapshot: ContainerSnapshot) => void = () => {}
+  let onTrouble: (error: Error | null) => void = () => {}
+  let client: DockerClient | null = null
+  let delivered: ContainerSnapshot | null = null
+  let complete = false
+  let lastEvent = BigInt(Date.now() - lookBack * 1000) * 1_000_000n
+  let ended: Promise<void> = Promise.resolve()
+  let settleTimer: NodeJS.Timeout | null = null
+  let swarmTimer: NodeJS.Timeout | null = null
+
+  const deliver = paced(gap, () => {
+    if (!complete || stopping.signal.aborted || view.snapshot() === delivered) return
+    delivered = view.snapshot()
+    listener(delivered)
+  })
+
+  /** After every change of the view. */
+  function changed(): void {
+    deliver()
+    if (settleTimer !== null) clearTimeout(settleTimer)
+    settleTimer = null
+    const next = view.settle(Date.now())
+    if (next === null || stopping.signal.aborted) return
+    settleTimer = setTimeout(
+      () => {
+        view.settle(Date.now())
+        changed()
+      },
+      next - Date.now() + 1,
+    )
+  }
+
+  const inspections = workQueue(parallel, async id => {
+    const answer = await client!.inspect(id)
+    const result = answer === null ? null : parseInspect(answer)
+    if (result === null) {
+      if (!inspections.isWanted(id)) view.remove(id)
+      return changed()
+    }
+    const { pid, network } = result.container
+    const addresses = pid > 0 && network !== 'host' ? await readAddresses(pid, meshPool) : []
+    // An event came meanwhile: what was read may be older than it, and is read again.
+    if (inspections.isWanted(id)) return
+    view.inspected(
+      { ...result, container: { ...result.container, addresses, network: await fullReference(network) } },
+      Date.now(),
+    )
+    changed()
+  })
+
+  /** `container:NAME` as `container:<full id>`; Docker resolves it itself, some engines keep what was written. */
+  async function fullReference(network: string): Promise<'own' | 'host' | `container:${string}`> {
+    if (network === 'own' || network === 'host') return network
+    const reference = network.slice('container:'.length)
+    if (/^[0-9a-f]{64}$/.test(reference)) return `container:${reference}`
+    const answer = z.object({ Id: z.string() }).safeParse(await client!.inspect(reference))
+    return `container:${answer.success ? answer.data.Id : reference}`
+  }
+
+  /** Inspects now; if that fails, again a little later, for as long as it takes. */
+  async function inspectSurely(id: string): Promise<void> {
+    const born = connections
+    while (!stopping.signal.aborted && connections === born) {
+      try {
+        return await inspections.want(id)
+      } catch {
+        await sleep(1000, undefined, { signal: stopping.signal }).catch(() => {})
+      }
+    }
+  }
+
+  const swarmQueue = workQueue(1, async () => {
+    const answer = await client!.services()
+    view.swarm(answer === null ? null : parseServices(answer))
+    changed()
+  })
+
+  /** Swarm's answer is worth having and never worth waiting or failing for. */
+  function refreshSwarm(): void {
+    swarmQueue.want('services').catch(() => {})
+  }
+
+  function take(event: DockerEvent, isOld: boolean): void {
+    if (event.time > lastEvent) lastEvent = event.time
+    const { inspect, swarm } = view.event(event, Date.now())
+    changed()
+    if (isOld) return // a list follows
+    if (inspect !== null) void inspectSurely(inspect)
+    if (!swarm) return
+    refreshSwarm()
+    swarmTimer ??= setTimeout(() => {
+      swarmTimer = null
+      refreshSwarm()
+    }, swarmSettles)
+  }
+
+  /** Lists; inspects what is new or changed, or everything if `all`. Rejects if Docker does not answer. */
+  async function relist(all: boolean): Promise<void> {
+    const swarm = swarmQueue.want('services').catch(() => {})
+    const former = listed
+    listed = parseList(await client!.list())
+    const wanted: string[] = []
+    for (const [id, signature] of listed) {
+      const pid = view.get(id)?.pid ?? 0
+      if (all || former.get(id) !== signature || !(await lives(pid))) wanted.push(id)
+    }
+    // Not in the list: gone, or started since; inspecting tells.
+    for (const id of view.ids()) if (!listed.has(id)) wanted.push(id)
+    await Promise.all([swarm, ...wanted.map(id => inspections.want(id))])
+  }
+
+  async function lives(pid: number): Promise<boolean> {
+    return await access(`/proc/${pid}`).then(
+      () => true,
+      () => false,
+    )
+  }
+
+  /** One connection, from the opening of the stream to its end. Always rejects, with the reason. */
+  async function connection(onReady: () => void): Promise<never> {
+    client ??= await dockerClient(socketPath, parallel)
+    const stream = await client.events(sinceParameter(lastEvent), stopping.signal)
+    connections++
+    const opened = BigInt(Date.now()) * 1_000_000n
+    const end = new AbortController()
+    const over = new Promise<never>((_, reject) => {
+      const close = (reason: Error) => {
+        reject(reason)
+        end.abort()
+      }
+      stream.once('error', close)
+      stream.once('close', () => close(new Error(`the daemon at ${socketPath} ended its event stream`)))
+    })
+    over.catch(() => {}) // awaited below, perhaps after it has happened
+    stopping.signal.addEventListener('abort', () => stream.destroy(), { signal: end.signal })
+    stream.on(
+      'data',
+      lineSplitter(line => {
+        const event = parseEvent(line)
+        if (event) take(event, !complete && event.time < opened)
+      }),
+    )
+    try {
+      await Promise.race([relist(true), over])
+      complete = true
+      changed()
+      onReady()
+      while (true) {
+        await Promise.race([sleep(relistEvery, undefined, { signal: end.signal }), over])
+        await Promise.race([relist(false), over])
+      }
+    } finally {
+      stream.destroy()
+      end.abort()
+    }
+  }
+
+  async function run(): Promise<void> {
+    let wait = backoff[0]
+    const report = (error: Error | null) => {
+      if (trouble === (error?.message ?? null)) return
+      trouble = error?.message ?? null
+      onTrouble(error)
+    }
+    while (!stopping.signal.aborted) {
+      try {
+        await connection(() => {
+          wait = backoff[0]
+          report(null)
+        })
+      } catch (error) {
+        if (stopping.signal.aborted) return
+        report(dockerTrouble(error, socketPath))
+      }
+      await sleep(wait, undefined, { signal: stopping.signal }).catch(() => {})
+      wait = Math.min(wait * 2, backoff[1])
+    }
+  }
+
+  return {
+    name: 'docker',
+    start(onSnapshot, onProblem) {
+      listener = onSnapshot
+      onTrouble = onProblem
+      ended = run()
+    },
+    async stop() {
+      stopping.abort()
+      deliver.stop()
+      inspections.clear()
+      swarmQueue.clear()
+      for (const timer of [settleTimer, swarmTimer]) if (timer !== null) clearTimeout(timer)
+      client?.close()
+      await ended
+      await Promise.all([inspections.idle(), swarmQueue.idle()])
+    },
+  }
+}
