@@ -45,3 +45,8 @@ export function getFamily(name: string): Query<Values<typeof familyAttributes.fi
     decode: payload => familyAttributes.decode(genericBody(payload)),
   }
 }
+
+/** The kernel module that holds a family, for advice. */
+export function familyModule(family: string): string {
+  return family === 'IPVS' ? 'ip_vs' : family.toLowerCase()
+}

@@ -228,3 +228,8 @@ export function listEntries(set: string | null): Query<readonly Entry[]> {
     },
   }
 }
+
+/** The attributes of any message of ipset, for traces. */
+export function decodeEntryCommand(payload: Buffer): object {
+  return elementCommand.decode(payload.subarray(4))
+}

@@ -1,0 +1,313 @@
+/**
+ * A netlink connection: a socket that belongs to one namespace, over which batches
+ * of requests and dumps are exchanged one after the other. Multicast events are
+ * another matter: watch.ts.
+ */
+import { closeSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { MeshError, NetlinkError } from '../errors.js'
+import { type AddonError, type ExchangeResult, exchange, isAddonError, openNetlink } from './addon.js'
+import { errnoName } from './errno.js'
+import { familyModule, getFamily } from './generic.js'
+import {
+  align,
+  decodeAnswer,
+  decodeMessages,
+  encodeMessages,
+  flags,
+  headerLength,
+  type Message,
+  messageTypes,
+  type Query,
+  type Request,
+} from './message.js'
+import { traceReply, traceRequest, tracing } from './trace.js'
+
+/** NETLINK_*, linux/netlink.h. */
+const protocols = { route: 0, netfilter: 12, generic: 16 } as const
+export type NetlinkProtocol = keyof typeof protocols
+
+/**
+ * Messages sent by all connections since the process began: those that may change
+ * the kernel (`request`) and those that only read (`get`, `dump`). For tests and metrics.
+ */
+export const messagesSent = { changes: 0, queries: 0 }
+
+/** Most messages in one send: their error answers must fit the receive buffer together. */
+const batchMessages = 256
+/** Most bytes in one send; below any socket's send buffer (net.core.wmem_default is 212992). */
+const batchBytes = 128 * 1024
+/** Milliseconds one exchange may take. The kernel answers at once; it may have to wait for its locks. */
+const deadline = 30_000
+/** A dump that changed while it was made is asked again so often. */
+const dumpAttempts = 12
+const interrupted = 4 // EINTR, errno.h
+const noEntry = 2 // ENOENT
+const noBuffers = 105 // ENOBUFS
+
+interface Exchanged {
+  readonly messages: readonly Message[]
+  readonly result: ExchangeResult
+  readonly firstSequence: number
+}
+
+export class NetlinkConnection {
+  readonly protocol: NetlinkProtocol
+  readonly #descriptor: number
+  readonly #families = new Map<string, number>()
+  #sequence = 1
+  #tail: Promise<unknown> = Promise.resolve()
+  #waiting = 0
+  #closed = false
+
+  private constructor(protocol: NetlinkProtocol, descriptor: number) {
+    this.protocol = protocol
+    this.#descriptor = descriptor
+  }
+
+  /**
+   * Opens a connection into the namespace at `namespacePath` (null: our own).
+   * Throws NetlinkError; ENOENT or EINVAL when there is no namespace at that path.
+   */
+  static open(protocol: NetlinkProtocol, namespacePath: string | null): NetlinkConnection {
+    try {
+      return new NetlinkConnection(protocol, openNetlink(protocols[protocol], namespacePath))
+    } catch (error) {
+      if (!isAddonError(error)) throw error
+      const { errno, code, syscall }: AddonError = error
+      const subject = namespacePath === null ? `${protocol} socket` : `${protocol} socket in ${namespacePath}`
+      throw new NetlinkError(`open (${syscall})`, subject, errno, code, null, { cause: error })
+    }
+  }
+
+  /**
+   * Sends the requests in order, many at once, and tells of each what came of it:
+   * null, or the kernel's error. One failure does not stop those after it. When the
+   * exchange itself fails (a deadline, lost answers), requests whose fate is unknown
+   * get that error. Throws only MESH_UNSUPPORTED, for a generic family the kernel lacks.
+   */
+  async request(requests: readonly Request[]): Promise<(NetlinkError | null)[]> {
+    return this.#exclusively(async () => {
+      const types: number[] = []
+      for (const request of requests) types.push(await this.#typeOf(request))
+      const outcomes: (NetlinkError | null)[] = []
+      while (outcomes.length < requests.length) {
+        const end = batchEnd(requests, outcomes.length)
+        const batch = requests.slice(outcomes.length, end)
+        messagesSent.changes += batch.length
+        outcomes.push(...(await this.#send(batch, types.slice(outcomes.length, end))))
+      }
+      return outcomes
+    })
+  }
+
+  async #send(batch: readonly Request[], types: readonly number[]): Promise<(NetlinkError | null)[]> {
+    const { messages, result, firstSequence } = await this.#exchange(batch, types, 'last', false)
+    // No word of a request means success, provided that the last one's answer came.
+    const unknown = (request: Request) =>
+      result.errno === 0 ? null : failureOf(request, result.errno, `no answer, ${result.syscall} failed`)
+    const outcomes = batch.map(unknown)
+    for (const message of messages) {
+      if (message.type !== messageTypes.error) continue
+      const index = (message.sequence - firstSequence) >>> 0
+      const request = batch[index]
+      if (!request) continue
+      const answer = decodeAnswer(message)
+      outcomes[index] = answer.errno === 0 ? null : failureOf(request, answer.errno, answer.kernelMessage)
+    }
+    return outcomes
+  }
+
+  /** Asks for something single and returns the decoded answers. Throws NetlinkError. */
+  async get<T>(query: Query<T>): Promise<T[]> {
+    return this.#exclusively(() => this.#get(query))
+  }
+
+  async #get<T>(query: Query<T>): Promise<T[]> {
+    const type = await this.#typeOf(query)
+    messagesSent.queries++
+    const { messages, result } = await this.#exchange([query], [type], 'last', false)
+    const values = readValues(query, messages)
+    if (result.errno !== 0) throw failureOf(query, result.errno, `${result.syscall} failed`)
+    return values
+  }
+
+  /** Asks for all objects of a kind; none is []. A dump that was interrupted is made again. Throws NetlinkError. */
+  async dump<T>(query: Query<T>): Promise<T[]> {
+    const [values] = await this.dumpAll([query])
+    return values ?? []
+  }
+
+  /** Several dumps in a row, in one go; answers in the order of the queries. Throws NetlinkError. */
+  async dumpAll<T>(queries: readonly Query<T>[]): Promise<T[][]> {
+    return this.#exclusively(async () => {
+      const answers: T[][] = new Array(queries.length)
+      let open = queries.map((_, index) => index)
+      for (let attempt = 1; open.length > 0; attempt++) {
+        const again: number[] = []
+        for (let start = 0; start < open.length; start += batchMessages) {
+          const part = open.slice(start, start + batchMessages)
+          again.push(...(await this.#dumpSome(queries, part, answers)))
+        }
+        open = again
+        const first = queries[open[0] ?? -1]
+        if (!first) break
+        if (attempt >= dumpAttempts)
+          throw failureOf(first, interrupted, 'the dump was interrupted every time')
+        if (attempt > 2) await sleep(attempt * 5)
+      }
+      return answers
+    })
+  }
+
+  /** Fills `answers` at the indices of `part`; returns those that have to be asked again. */
+  async #dumpSome<T>(
+    queries: readonly Query<T>[],
+    part: readonly number[],
+    answers: T[][],
+  ): Promise<number[]> {
+    const batch = part.map(index => {
+      const query = queries[index] as Query<T>
+      return { ...query, flags: query.flags | flags.dump }
+    })
+    const types: number[] = []
+    for (const query of batch) types.push(await this.#typeOf(query))
+    messagesSent.queries += batch.length
+    const { messages, result, firstSequence } = await this.#exchange(batch, types, 'none', true)
+    const bySequence = new Map<number, Message[]>()
+    for (const message of messages) {
+      const list = bySequence.get(message.sequence)
+      if (list) list.push(message)
+      else bySequence.set(message.sequence, [message])
+    }
+    const again: number[] = []
+    part.forEach((index, position) => {
+      const query = batch[position] as Query<T>
+      const own = bySequence.get((firstSequence + position) >>> 0) ?? []
+      const ended = own.some(({ type }) => type === messageTypes.done || type === messageTypes.error)
+      const values = readValues(query, own, error => error.errno === interrupted || error.errno === noBuffers)
+      if (!ended && result.errno !== 0 && result.errno !== noBuffers)
+        throw failureOf(query, result.errno, `${result.syscall} failed`)
+      if (!ended || values === null || own.some(message => message.flags & flags.dumpInterrupted))
+        again.push(index)
+      else answers[index] = values
+    })
+    return again
+  }
+
+  /** Closes the socket, after what is under way. Harmless when it is closed. */
+  close(): void {
+    if (this.#closed) return
+    this.#closed = true
+    if (this.#waiting === 0) closeSync(this.#descriptor)
+  }
+
+  /** One exchange at a time: the socket's answers belong to whoever asked last. */
+  async #exclusively<T>(run: () => Promise<T>): Promise<T> {
+    if (this.#closed) throw new MeshError('MESH_INTERNAL', 'the netlink connection is closed')
+    this.#waiting++
+    const result = this.#tail.then(run)
+    this.#tail = result.catch(() => undefined)
+    try {
+      return await result
+    } finally {
+      this.#waiting--
+      if (this.#closed && this.#waiting === 0) closeSync(this.#descriptor)
+    }
+  }
+
+  async #exchange(
+    requests: readonly Request[],
+    types: readonly number[],
+    ack: 'last' | 'none',
+    oneByOne: boolean,
+  ): Promise<Exchanged> {
+    const firstSequence = this.#sequence
+    this.#sequence = (this.#sequence + requests.length) >>> 0
+    const numbered = requests.map((request, index) => ({ ...request, type: types[index] as number }))
+    const trace = tracing()
+    if (trace)
+      requests.forEach((request, index) => {
+        traceRequest(this.protocol, (firstSequence + index) >>> 0, request, types[index] as number)
+      })
+    const bytes = encodeMessages(numbered, firstSequence, ack)
+    const result = await exchange(this.#descriptor, bytes, oneByOne, deadline)
+    const messages = decodeMessages(result.replies)
+    if (trace)
+      for (const message of messages)
+        traceReply(this.protocol, message, requests[(message.sequence - firstSequence) >>> 0])
+    return { messages, result, firstSequence }
+  }
+
+  async #typeOf(request: Request): Promise<number> {
+    if (typeof request.type === 'number') return request.type
+    const known = this.#families.get(request.type)
+    if (known !== undefined) return known
+    const id = await this.#lookUp(request.type)
+    this.#families.set(request.type, id)
+    return id
+  }
+
+  async #lookUp(family: string): Promise<number> {
+    let cause: unknown = null
+    try {
+      const [answer] = await this.#get(getFamily(family))
+      if (answer?.id !== undefined) return answer.id
+    } catch (error) {
+      if (!(error instanceof NetlinkError) || error.errno !== noEntry) throw error
+      cause = error
+    }
+    throw new MeshError(
+      'MESH_UNSUPPORTED',
+      `this kernel has no ${family}: load it (modprobe ${familyModule(family)}) or use a kernel that has it`,
+      { cause },
+    )
+  }
+}
+
+function failureOf(request: Request, errno: number, kernelMessage: string | null): NetlinkError {
+  return new NetlinkError(request.operation, request.subject, errno, errnoName(errno), kernelMessage)
+}
+
+/** Index after the last request of the batch that begins at `start`. */
+function batchEnd(requests: readonly Request[], start: number): number {
+  let bytes = 0
+  let end = start
+  while (end < requests.length && end - start < batchMessages) {
+    bytes += align(headerLength + (requests[end] as Request).payload.length)
+    if (bytes > batchBytes && end > start) break
+    end++
+  }
+  return end
+}
+
+/**
+ * Decodes the data among the answers to a query. An error among them is thrown, or
+ * gives null when `passing` says that it will pass.
+ */
+function readValues<T>(query: Query<T>, messages: readonly Message[]): T[]
+function readValues<T>(
+  query: Query<T>,
+  messages: readonly Message[],
+  passing: (error: NetlinkError) => boolean,
+): T[] | null
+function readValues<T>(
+  query: Query<T>,
+  messages: readonly Message[],
+  passing?: (error: NetlinkError) => boolean,
+): T[] | null {
+  const values: T[] = []
+  for (const message of messages) {
+    if (message.type === messageTypes.error || message.type === messageTypes.done) {
+      const { errno, kernelMessage } = decodeAnswer(message)
+      if (errno === 0) continue
+      const error = failureOf(query, errno, kernelMessage)
+      if (passing?.(error)) return null
+      throw error
+    }
+    if (message.type < 16) continue // NLMSG_MIN_TYPE: control messages
+    const value = query.decode(message.payload, message.type)
+    if (value !== null) values.push(value)
+  }
+  return values
+}

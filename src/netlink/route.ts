@@ -1,0 +1,278 @@
+/**
+ * IPv4 routes and policy rules over rtnetlink. Builders return requests for a batch;
+ * nothing here touches a socket. Links and addresses are in link.ts.
+ */
+import * as rt from 'netlink/dist/rt/structs.js'
+import { attributes, ipv4, string, u8, u32, type Values } from './attributes.js'
+import { parsePrefix } from './link.js'
+import { flags, type Query, type Request } from './message.js'
+
+export * from './link.js'
+
+const { NEWROUTE, DELROUTE, GETROUTE, NEWRULE, DELRULE, GETRULE } = rt.MessageType
+const inet = 2 // AF_INET
+
+/** RTA_*, linux/rtnetlink.h. */
+const routeAttributes = attributes({
+  destination: [1, ipv4], // RTA_DST
+  link: [4, u32], // RTA_OIF
+  gateway: [5, ipv4], // RTA_GATEWAY
+  metric: [6, u32], // RTA_PRIORITY
+  source: [7, ipv4], // RTA_PREFSRC
+  table: [15, u32], // RTA_TABLE
+})
+
+/** RTN_*, linux/rtnetlink.h. */
+const routeTypes = {
+  unicast: 1,
+  local: 2,
+  broadcast: 3,
+  anycast: 4,
+  multicast: 5,
+  blackhole: 6,
+  unreachable: 7,
+  prohibit: 8,
+  throw: 9,
+} as const
+export type RouteType = keyof typeof routeTypes
+const routeTypeNames = new Map<number, RouteType>(
+  Object.entries(routeTypes).map(([name, code]) => [code, name as RouteType]),
+)
+
+const scopes = { universe: 0, link: 253, host: 254, nowhere: 255 } as const // RT_SCOPE_*
+const onlinkFlag = 0x4 // RTNH_F_ONLINK, linux/rtnetlink.h
+const clonedFlag = 0x200 // RTM_F_CLONED: a cache entry, no route
+const anyTable = 0 // RT_TABLE_UNSPEC: the attribute says which
+
+export interface RouteConfiguration {
+  /** Routing table id; 254 is main, 255 local. */
+  readonly table: number
+  /** `0.0.0.0/0`, `10.254.0.5/32`. */
+  readonly destination: string
+  /** `unicast` unless given. */
+  readonly type?: RouteType
+  /** Index of the link; null where the type needs none. */
+  readonly linkIndex: number | null
+  readonly gateway: string | null
+  /** Preferred source address. */
+  readonly source: string | null
+  /** rtm_protocol, 0–255. */
+  readonly protocol: number
+  /** The gateway need not be on a network of the link. */
+  readonly onlink?: boolean
+  readonly metric?: number
+}
+
+export type RouteReading = Required<RouteConfiguration>
+
+/** The package's enumerations read known numbers as names; back to the number. */
+function numberOf(names: object, value: string | number | undefined): number {
+  return typeof value === 'string' ? ((names as Record<string, number>)[value] ?? 0) : (value ?? 0)
+}
+
+/** struct rtmsg flags as the package wants them. */
+function routeFlags(onlink: boolean): { __unknown?: number } {
+  return onlink ? { __unknown: onlinkFlag } : {}
+}
+
+/** The whole flag word out of the package's object: bits it has no name for, and the one it has. */
+function flagWord(object: { __unknown?: number; cloned?: true } | undefined): number {
+  return (object?.__unknown ?? 0) | (object?.cloned ? clonedFlag : 0)
+}
+
+export interface RouteFilter {
+  readonly table?: number
+  readonly protocol?: number
+}
+
+/** IPv4 routes of all tables, or of one; for `dump`. */
+export function listRoutes(filter: RouteFilter = {}): Query<RouteReading> {
+  return {
+    operation: 'list',
+    subject: 'routes',
+    type: GETROUTE,
+    flags: flags.dump,
+    // The kernel filters by protocol; not by table, since it calls a table that is not there an error.
+    payload: rt.formatRoute({ family: inet, protocol: filter.protocol ?? 0 }),
+    decode(payload) {
+      const route = decodeRoute(payload)
+      if (!route) return null
+      if (filter.protocol !== undefined && route.protocol !== filter.protocol) return null
+      return filter.table !== undefined && route.table !== filter.table ? null : route
+    },
+  }
+}
+
+/** null for what is not an IPv4 route. */
+export function decodeRoute(payload: Buffer): RouteReading | null {
+  if (payload.length < rt.__LENGTH_Route) return null
+  const header = rt.parseRoute(payload.subarray(0, rt.__LENGTH_Route))
+  const bits = flagWord(header.flags)
+  const type = routeTypeNames.get(numberOf(rt.RouteType, header.type))
+  if (header.family !== inet || bits & clonedFlag || !type) return null
+  const values = routeAttributes.decode(payload.subarray(rt.__LENGTH_Route))
+  return {
+    table: values.table ?? header.table ?? 0,
+    destination: `${values.destination ?? '0.0.0.0'}/${header.dstLen ?? 0}`,
+    type,
+    linkIndex: values.link ?? null,
+    gateway: values.gateway ?? null,
+    source: values.source ?? null,
+    protocol: numberOf(rt.RouteProtocol, header.protocol),
+    onlink: (bits & onlinkFlag) !== 0,
+    metric: values.metric ?? 0,
+  }
+}
+
+/** How far the destination is, as `ip route` fills it in. */
+function scopeOf(route: RouteConfiguration): number {
+  if (route.type === 'local') return scopes.host
+  if ((route.type ?? 'unicast') === 'unicast' && route.gateway === null) return scopes.link
+  return scopes.universe
+}
+
+function routeRequest(
+  verb: string,
+  type: number,
+  bits: number,
+  scope: number,
+  route: RouteConfiguration,
+): Request {
+  const { address, length } = parsePrefix(route.destination)
+  const header = rt.formatRoute({
+    family: inet,
+    dstLen: length,
+    table: route.table < 256 ? route.table : anyTable,
+    protocol: route.protocol,
+    scope,
+    type: routeTypes[route.type ?? 'unicast'],
+    flags: routeFlags(route.onlink ?? false),
+  })
+  const values: Values<typeof routeAttributes.fields> = { table: route.table }
+  if (length > 0) values.destination = address
+  if (route.linkIndex !== null) values.link = route.linkIndex
+  if (route.gateway !== null) values.gateway = route.gateway
+  if (route.source !== null) values.source = route.source
+  if (route.metric) values.metric = route.metric
+  return {
+    operation: `${verb} route`,
+    subject: `${route.destination} in table ${route.table}`,
+    type,
+    flags: bits,
+    payload: Buffer.concat([header, routeAttributes.encode(values)]),
+  }
+}
+
+/** EEXIST: one with this destination, table and metric is there. ENODEV, ENETUNREACH: link or gateway. */
+export function addRoute(route: RouteConfiguration): Request {
+  return routeRequest('add', NEWROUTE, flags.create | flags.exclusive, scopeOf(route), route)
+}
+
+/** Adds, or puts in place of the route with the same destination, table and metric. */
+export function replaceRoute(route: RouteConfiguration): Request {
+  return routeRequest('replace', NEWROUTE, flags.create | flags.replace, scopeOf(route), route)
+}
+
+/** ESRCH: gone already (or its table is). */
+export function deleteRoute(route: RouteConfiguration): Request {
+  return routeRequest('delete', DELROUTE, 0, scopes.nowhere, route)
+}
+
+/** FRA_*, linux/fib_rules.h. */
+const ruleAttributes = attributes({
+  destination: [1, ipv4], // FRA_DST
+  source: [2, ipv4], // FRA_SRC
+  inputLink: [3, string], // FRA_IIFNAME
+  priority: [6, u32], // FRA_PRIORITY
+  fwmark: [10, u32], // FRA_FWMARK
+  table: [15, u32], // FRA_TABLE
+  fwmask: [16, u32], // FRA_FWMASK
+  outputLink: [17, string], // FRA_OIFNAME
+  protocol: [21, u8], // FRA_PROTOCOL   Linux 4.17
+})
+
+export interface RuleConfiguration {
+  readonly priority: number
+  /** `10.254.0.5/32`; null: from all. */
+  readonly source: string | null
+  readonly table: number
+  /** FRA_PROTOCOL, 0–255. */
+  readonly protocol: number
+  /** null or missing: any. */
+  readonly fwmark?: number | null
+  /** Name of the link a packet came in by. */
+  readonly inputLink?: string | null
+}
+
+export interface RuleReading extends Required<RuleConfiguration> {
+  readonly fwmask: number | null
+  /** Whether it is a plain `lookup TABLE`, and not `goto`, `blackhole`, … or inverted. */
+  readonly lookup: boolean
+}
+
+const toTable = 1 // FR_ACT_TO_TBL, linux/fib_rules.h
+
+/** IPv4 policy rules; for `dump`. */
+export function listRules(): Query<RuleReading> {
+  return {
+    operation: 'list',
+    subject: 'rules',
+    type: GETRULE,
+    flags: flags.dump,
+    payload: rt.formatRule({ family: inet }),
+    decode: decodeRule,
+  }
+}
+
+/** null for what is not an IPv4 rule. */
+export function decodeRule(payload: Buffer): RuleReading | null {
+  if (payload.length < rt.__LENGTH_Rule) return null
+  const header = rt.parseRule(payload.subarray(0, rt.__LENGTH_Rule))
+  if (header.family !== inet) return null
+  const values = ruleAttributes.decode(payload.subarray(rt.__LENGTH_Rule))
+  return {
+    priority: values.priority ?? 0,
+    source: values.source === undefined ? null : `${values.source}/${header.srcLen}`,
+    table: values.table ?? header.table ?? 0,
+    protocol: values.protocol ?? 0,
+    fwmark: values.fwmark ?? null,
+    fwmask: values.fwmask ?? null,
+    inputLink: values.inputLink ?? null,
+    lookup: numberOf(rt.RuleAction, header.action) === toTable && !header.flags?.invert,
+  }
+}
+
+function ruleRequest(verb: string, type: number, bits: number, rule: RuleConfiguration): Request {
+  const prefix = rule.source === null ? null : parsePrefix(rule.source)
+  const header = rt.formatRule({
+    family: inet,
+    srcLen: prefix?.length ?? 0,
+    table: rule.table < 256 ? rule.table : anyTable,
+    action: toTable,
+  })
+  const values: Values<typeof ruleAttributes.fields> = {
+    priority: rule.priority,
+    table: rule.table,
+    protocol: rule.protocol,
+  }
+  if (prefix && prefix.length > 0) values.source = prefix.address
+  if (typeof rule.fwmark === 'number') values.fwmark = rule.fwmark
+  if (typeof rule.inputLink === 'string') values.inputLink = rule.inputLink
+  return {
+    operation: `${verb} rule`,
+    subject: `${rule.priority} from ${rule.source ?? 'all'} lookup ${rule.table}`,
+    type,
+    flags: bits,
+    payload: Buffer.concat([header, ruleAttributes.encode(values)]),
+  }
+}
+
+/** EEXIST: the same rule is there. */
+export function addRule(rule: RuleConfiguration): Request {
+  return ruleRequest('add', NEWRULE, flags.create | flags.exclusive, rule)
+}
+
+/** ENOENT: gone already. */
+export function deleteRule(rule: RuleConfiguration): Request {
+  return ruleRequest('delete', DELRULE, 0, rule)
+}
