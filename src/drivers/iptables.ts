@@ -1,0 +1,152 @@
+/**
+ * Driver of chains and jumps: `iptables-save` to observe, one `iptables-restore
+ * --noflush` per place to apply. Chains and rules of others are never named in what
+ * it writes. The text itself is read and written by iptables-save.ts and
+ * iptables-restore.ts.
+ */
+import { MeshError, ProgramError } from '../errors.js'
+import type { Change, Outcome } from '../kernel/change.js'
+import type { Driver, Places } from '../kernel/driver.js'
+import type { KernelObject, Place } from '../kernel/objects.js'
+import { failingLine, type RestoreLine, restoreLines } from './iptables-restore.js'
+import { observedObjects, parseSave, type SavedTables } from './iptables-save.js'
+import type { Variant } from './iptables-variant.js'
+import { groupByPlace, pathOf, placeIsGone } from './places.js'
+import { loadModule, runProgram } from './programs.js'
+
+/** Chains of ours exist in these places only; containers are left alone. */
+const ownPlaces: readonly Place[] = ['host', 'mesh']
+
+export function createIptablesDriver(variant: Variant): Driver {
+  return {
+    name: 'iptables',
+    kinds: ['chain', 'jump'],
+    async observe(places) {
+      const found = await Promise.all(
+        ownPlaces.filter(place => places.has(place)).map(place => observePlace(variant, place, places)),
+      )
+      return { objects: found.flat() }
+    },
+    async apply(changes, places) {
+      const outcomes = new Map<Change, Error | null>()
+      for (const [place, own] of groupByPlace(changes)) {
+        const result = await applyInPlace(variant, place, own, places)
+        for (const [change, error] of result) outcomes.set(change, error)
+      }
+      return changes.map(change => ({ change, error: outcomes.get(change) ?? null }) satisfies Outcome)
+    },
+  }
+}
+
+async function observePlace(variant: Variant, place: Place, places: Places): Promise<KernelObject[]> {
+  try {
+    return observedObjects(await save(variant, pathOf(places, place)), place)
+  } catch (error) {
+    if (placeIsGone(error)) return []
+    throw error
+  }
+}
+
+async function save(variant: Variant, path: string | null): Promise<SavedTables> {
+  return parseSave((await runProgram([`iptables-${variant}-save`], path)).stdout)
+}
+
+type Results = Map<Change, Error | null>
+
+async function applyInPlace(
+  variant: Variant,
+  place: Place,
+  changes: readonly Change[],
+  places: Places,
+): Promise<Results> {
+  try {
+    const path = pathOf(places, place)
+    const lines = restoreLines(changes, await save(variant, path))
+    const error = await restore(variant, path, lines)
+    if (error === null) return new Map()
+    // one bad rule must not keep the others out: each on its own, and it alone keeps the error
+    return changes.length === 1 ? new Map([[changes[0]!, error]]) : await applySingly(variant, path, changes)
+  } catch (error) {
+    const gone = placeIsGone(error) && changes.every(change => change.type === 'remove')
+    return new Map(changes.map(change => [change, gone ? null : (error as Error)]))
+  }
+}
+
+/**
+ * One restore per change, again and again while any succeeds, since a chain may
+ * refer to another that comes later. What is left over has its own error.
+ */
+async function applySingly(
+  variant: Variant,
+  path: string | null,
+  changes: readonly Change[],
+): Promise<Results> {
+  const results: Results = new Map()
+  let pending = [...changes]
+  let progress = true
+  while (progress && pending.length > 0) {
+    progress = false
+    const failed: Change[] = []
+    for (const change of pending) {
+      const error = await restore(variant, path, restoreLines([change], await save(variant, path)))
+      results.set(change, error)
+      if (error) failed.push(change)
+      else progress = true
+    }
+    pending = failed
+  }
+  return results
+}
+
+/** Runs iptables-restore over the lines; null when it went well or nothing was to do. Throws only if the place is gone. */
+async function restore(
+  variant: Variant,
+  path: string | null,
+  lines: readonly RestoreLine[],
+): Promise<Error | null> {
+  if (lines.length === 0) return null
+  const argv = [`iptables-${variant}-restore`, '--noflush', '-w', '10']
+  const text = `${lines.map(line => line.text).join('\n')}\n`
+  try {
+    await runProgram(argv, path, text)
+    return null
+  } catch (error) {
+    if (!(error instanceof ProgramError)) throw error
+    const table = missingTable(error.stderr)
+    if (table === null) return withLine(error, lines)
+    // kernels without automatic loading: once more with the table's module
+    if (variant === 'legacy' && (await loadModule(`iptable_${table}`)))
+      return runProgram(argv, path, text).then(
+        () => null,
+        again => withLine(again as Error, lines),
+      )
+    return noTable(variant, table, error)
+  }
+}
+
+/** The table a program could not open, because the kernel has none of that name; else null. */
+function missingTable(stderr: string): string | null {
+  const found = /(?:unable to initialize table|can't initialize iptables table) [`']?(\w+)/.exec(stderr)
+  return found?.[1] ?? null
+}
+
+function noTable(variant: Variant, table: string, cause: Error): MeshError {
+  const module = variant === 'legacy' ? `iptable_${table}` : 'nf_tables, nft_compat and nft_chain_nat'
+  return new MeshError(
+    'MESH_UNSUPPORTED',
+    `the kernel has no iptables table ${table} (${variant}): modprobe ${module}`,
+    { cause },
+  )
+}
+
+/** The program's failure with the words of the line it complains of. */
+function withLine(error: Error, lines: readonly RestoreLine[]): Error {
+  if (!(error instanceof ProgramError)) return error
+  const number = failingLine(error.stderr)
+  const line = number === null ? undefined : lines[number - 1]
+  if (!line) return error
+  // legacy checks rules at COMMIT, so with one change in the batch its rules are what failed
+  const words = line.change ? [line.text] : lines.filter(({ change }) => change).map(({ text }) => text)
+  const stderr = `${error.stderr.trim().replaceAll('\n', ' ')}: ${words.join('; ')}`
+  return new ProgramError(error.argv, error.exitCode, stderr, { cause: error })
+}

@@ -1,0 +1,121 @@
+/**
+ * Driver of kernel parameters: files under /proc/sys, read and written inside the
+ * namespace they belong to. It reads only the names it watches: those given at its
+ * making and those it was asked to set since; there are thousands of others.
+ */
+import { readFileSync, writeFileSync } from 'node:fs'
+import { MeshError } from '../errors.js'
+import type { Change } from '../kernel/change.js'
+import type { Driver, Places } from '../kernel/driver.js'
+import type { Place, SysctlObject } from '../kernel/objects.js'
+import { runInNamespace } from '../netlink/addon.js'
+import { groupByPlace, pathOf, placeIsGone } from './places.js'
+
+/** Names a parameter of one place. */
+export interface SysctlName {
+  readonly place: Place
+  /** Dotted; a slash stands for a dot that is part of a link's name, as sysctl(8) has it. */
+  readonly name: string
+}
+
+/** `net.ipv4.ip_forward` → `/proc/sys/net/ipv4/ip_forward`; `net.ipv4.conf.eth0/1.x` means the link `eth0.1`. */
+export function sysctlPath(name: string): string {
+  const swapped = name.replace(/[./]/g, char => (char === '.' ? '/' : '.'))
+  return `/proc/sys/${swapped}`
+}
+
+function inNamespace<T>(path: string | null, run: () => T): T {
+  return path === null ? run() : runInNamespace(path, run)
+}
+
+function errorCode(error: unknown): string {
+  return String((error as { code?: unknown }).code ?? error)
+}
+
+/** Its value with white space squeezed, or null where the kernel has no such parameter (yet). Throws MESH_UNSUPPORTED. */
+function read(name: string): string | null {
+  try {
+    return readFileSync(sysctlPath(name), 'utf8').trim().replace(/\s+/g, ' ')
+  } catch (error) {
+    const code = errorCode(error)
+    if (code === 'ENOENT' || code === 'ENOTDIR') return null
+    throw new MeshError('MESH_UNSUPPORTED', `read sysctl ${name}: ${code}`, { cause: error })
+  }
+}
+
+function write(name: string, value: string): void {
+  try {
+    // without O_CREAT, which /proc/sys answers with EACCES where the parameter is missing
+    writeFileSync(sysctlPath(name), value, { flag: 'r+' })
+  } catch (error) {
+    const code = errorCode(error)
+    const reason = code === 'ENOENT' ? 'ENOENT (this kernel or namespace has no such parameter)' : code
+    throw new MeshError('MESH_UNSUPPORTED', `set sysctl ${name} to ${value}: ${reason}`, { cause: error })
+  }
+}
+
+/** `watched`: what `observe` reads besides the parameters that were set through `apply`. */
+export function createSysctlDriver(watched: readonly SysctlName[] = []): Driver {
+  const names = new Map<Place, Set<string>>()
+  const watch = ({ place, name }: SysctlName) => {
+    const own = names.get(place)
+    if (own) own.add(name)
+    else names.set(place, new Set([name]))
+  }
+  watched.forEach(watch)
+
+  const observePlace = (place: Place, places: Places): SysctlObject[] => {
+    const own = names.get(place)
+    if (!own || own.size === 0) return []
+    try {
+      return inNamespace(pathOf(places, place), () =>
+        [...own].flatMap(name => {
+          const value = read(name)
+          return value === null ? [] : [{ kind: 'sysctl' as const, place, name, value }]
+        }),
+      )
+    } catch (error) {
+      if (placeIsGone(error)) return []
+      throw error
+    }
+  }
+
+  const applyOne = (change: Change): Error | null => {
+    const { place, name, value } = change.object as SysctlObject
+    if (change.type === 'remove') {
+      // A parameter can't be taken away; who wants a former value back plans it as wanted.
+      names.get(place)?.delete(name)
+      return null
+    }
+    watch({ place, name })
+    try {
+      if (read(name) !== value) write(name, value)
+      return null
+    } catch (error) {
+      return error as Error
+    }
+  }
+
+  return {
+    name: 'sysctl',
+    kinds: ['sysctl'],
+    async observe(places) {
+      return { objects: [...places.keys()].flatMap(place => observePlace(place, places)) }
+    },
+    async apply(changes, places) {
+      const outcomes = new Map<Change, Error | null>()
+      for (const [place, own] of groupByPlace(changes)) {
+        try {
+          inNamespace(pathOf(places, place), () => {
+            for (const change of own) outcomes.set(change, applyOne(change))
+          })
+        } catch (error) {
+          for (const change of own)
+            if (!outcomes.has(change))
+              outcomes.set(change, change.type === 'remove' ? null : (error as Error))
+        }
+      }
+      return changes.map(change => ({ change, error: outcomes.get(change) ?? null }))
+    },
+  }
+}
