@@ -13,7 +13,7 @@ import { type Setting, type Settings, settingList, table } from './table.js'
 export const defaultConfigFile = '/etc/mesh/meshd.yaml'
 
 /** MESH_ variables that are no settings of the agent. */
-const otherVariables = ['MESH_CONFIG', 'MESH_TRACE', 'MESH_OUTPUT']
+const otherVariables = ['MESH_CONFIG', 'MESH_TRACE']
 
 /** What the command line asked for. */
 export interface Invocation {

@@ -5,13 +5,8 @@
 import { Address4 } from 'ip-address'
 import { z } from 'zod'
 import { InputError } from '../errors.js'
-import { type PortRange, type Protocol, parsePortSpec } from '../model/ports.js'
-
-/** A port that must not be published. */
-export interface ReservedPort {
-  readonly protocol: Protocol
-  readonly port: number
-}
+import type { ReservedPort } from '../model/conflicts.js'
+import { type PortRange, parsePortSpec } from '../model/ports.js'
 
 export function wholeNumber(least: number, most: number, unit: string) {
   const remedy = `give a whole number of ${unit} from ${least} to ${most}`
@@ -33,7 +28,7 @@ function read<Output>(parse: (text: string) => Output) {
       return parse(text)
     } catch (error) {
       if (!(error instanceof InputError)) throw error
-      context.addIssue({ code: 'custom', message: error.message.slice(error.message.indexOf('": ') + 3) })
+      context.addIssue({ code: 'custom', message: `${error.problem}; ${error.remedy}` })
       return z.NEVER
     }
   })
@@ -56,7 +51,11 @@ export const ports = read<readonly ReservedPort[]>(text =>
         `${number}:${number}${rest.map(part => `/${part}`).join('')}`,
       )
       const length = target.last - target.first + 1
-      return Array.from({ length }, (_, index) => ({ protocol, port: target.first + index }))
+      return Array.from({ length }, (_, index) => ({
+        protocol,
+        port: target.first + index,
+        purpose: 'other uses (setting reserved-ports)',
+      }))
     }),
 )
 

@@ -1,0 +1,55 @@
+/**
+ * What the API server asks of the agent. meshd implements it over the loop and the
+ * store; tests give a double that keeps services in memory.
+ */
+import type { PortRange, Protocol } from '../model/ports.js'
+import type { Publication } from '../model/publication.js'
+import type {
+  ApplyView,
+  ChangeView,
+  CleanView,
+  PublishView,
+  ServiceView,
+  StatusView,
+  UnpublishView,
+  VersionView,
+} from './views.js'
+
+/** Fields of a service that a person wrote; the others of a Publication are defaults. */
+export type GivenField = 'selector' | 'endpoints' | 'scheduler' | 'drain'
+
+export interface PublishOptions {
+  /** Answer only when the port answers: the pass is over and an endpoint is ready. */
+  readonly wait: boolean
+  /** So that adding a port to a service leaves its other settings alone. */
+  readonly given: ReadonlySet<GivenField>
+}
+
+/** A published port by its number: what identifies it in the mesh. */
+export interface PortKey {
+  readonly protocol: Protocol
+  readonly published: PortRange
+}
+
+/** Every method may throw any MeshError; refusals leave all as it was. */
+export interface Agent {
+  /** Adds ports and endpoints to the service of that name, or makes it. */
+  publish(publication: Publication, options: PublishOptions): Promise<PublishView>
+  /** Takes one published port from the service; the service goes with its last port. */
+  unpublish(port: PortKey, service: string): Promise<UnpublishView>
+  /** Sorted by name. */
+  list(): Promise<readonly ServiceView[]>
+  status(): Promise<StatusView>
+  /** What the next pass would change; changes nothing. */
+  plan(): Promise<readonly ChangeView[]>
+  /**
+   * Publishes every service of a mesh file or compose file, all or none. `name` is
+   * the file's name: it is in errors, and its directory is a compose project's name.
+   */
+  applyFile(file: { readonly text: string; readonly name: string }): Promise<readonly ApplyView[]>
+  /** Takes everything of the mesh off the host, and stops the agent once the answer is sent. */
+  clean(): Promise<CleanView>
+  version(): VersionView
+  /** The registry's text for Prometheus. */
+  metrics(): Promise<string>
+}

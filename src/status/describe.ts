@@ -1,0 +1,117 @@
+/**
+ * A change in the operator's own words: the command that would do the same. For
+ * `meshctl plan`, `meshctl clean` and logs; nothing ever runs these lines. Pure.
+ */
+import type { Change } from '../kernel/change.js'
+import type { ChainObject, KernelObject, Place } from '../kernel/objects.js'
+import type { ChangeView } from './views.js'
+
+/** `0x122b8` */
+export function hex(fwmark: number): string {
+  return `0x${fwmark.toString(16)}`
+}
+
+/** `host`, `mesh`, or `container 0123456789ab`. */
+export function placeName(place: Place): string {
+  return place.startsWith('container:') ? `container ${place.slice(10, 22)}` : place
+}
+
+/** Where a change happens; IPVS is the sandbox's. */
+function placeOf(object: KernelObject): Place {
+  return 'place' in object ? object.place : 'mesh'
+}
+
+export function viewOf(change: Change): ChangeView {
+  const { type, object } = change
+  return { type, kind: object.kind, place: placeName(placeOf(object)), text: describe(change) }
+}
+
+/** One line. In a namespace of its own, put `ip netns exec mesh` or `nsenter` before it. */
+export function describe(change: Change): string {
+  const { type, object } = change
+  const adding = type === 'add'
+  const verb = adding ? 'add' : type === 'update' ? 'replace' : 'del'
+  switch (object.kind) {
+    case 'namespace':
+      return `ip netns ${adding ? 'add' : 'del'} ${object.path.split('/').at(-1)}`
+    case 'link':
+      if (adding)
+        return `ip link add ${object.name} mtu ${object.mtu} type veth peer ${object.peerName} netns "${placeName(object.peerPlace)}"`
+      return type === 'update'
+        ? `ip link set ${object.name} mtu ${object.mtu} up`
+        : `ip link del ${object.name}`
+    case 'address':
+      return `ip address ${verb} ${object.address} dev ${object.link}`
+    case 'route':
+      return words(
+        `ip route ${verb} ${object.destination === '0.0.0.0/0' ? 'default' : object.destination}`,
+        object.gateway && `via ${object.gateway}`,
+        `dev ${object.link}`,
+        object.source && `src ${object.source}`,
+        object.table !== mainTable && `table ${object.table}`,
+      )
+    case 'rule':
+      return `ip rule ${adding ? 'add' : 'del'} from ${object.source} lookup ${object.table} priority ${object.priority}`
+    case 'sysctl':
+      return type === 'remove'
+        ? `sysctl ${object.name} (left as it is)`
+        : `sysctl -w ${object.name}=${object.value}`
+    case 'set':
+      if (type === 'remove') return `ipset destroy ${object.name}`
+      return words(
+        `ipset create ${object.name} ${object.type}`,
+        object.type === 'bitmap:port' && 'range 0-65535',
+        object.skbinfo && 'skbinfo',
+      )
+    case 'entry':
+      if (type === 'remove') return `ipset del ${object.set} ${object.element}`
+      return words(
+        `ipset add ${object.set} ${object.element}`,
+        object.mark !== null && `skbmark ${hex(object.mark)}`,
+        type === 'update' && '-exist',
+      )
+    case 'chain':
+      return describeChain(type, object)
+    case 'jump':
+      return words(
+        `iptables -t ${object.table} ${type === 'remove' ? '-D' : '-I'} ${object.from}`,
+        object.match,
+        `-j ${object.to}`,
+      )
+    case 'virtualService':
+      if (type === 'remove') return `ipvsadm -D -f ${hex(object.fwmark)}`
+      return words(
+        `ipvsadm ${adding ? '-A' : '-E'} -f ${hex(object.fwmark)} -s ${object.scheduler}`,
+        object.persistence > 0 && `-p ${object.persistence}`,
+      )
+    case 'foreignService':
+      return `ipvsadm ${adding ? '-A' : '-D'} ${ipvsFlags[object.protocol] ?? '-t'} ${object.address}:${object.port}`
+    case 'destination': {
+      const where = `-f ${hex(object.fwmark)} -r ${object.address}:${object.port}`
+      if (type === 'remove') return `ipvsadm -d ${where}`
+      return words(
+        `ipvsadm ${adding ? '-a' : '-e'} ${where} -m -w ${object.weight}`,
+        object.drainingSince > 0 && `-x ${object.drainingSince}`,
+      )
+    }
+    case 'timeouts':
+      return `ipvsadm --set ${object.tcp} ${object.tcpFin} ${object.udp}`
+  }
+}
+
+/** RT_TABLE_MAIN, linux/rtnetlink.h. */
+const mainTable = 254
+
+/** ipvsadm's flag by IPPROTO_*, linux/in.h. */
+const ipvsFlags: Readonly<Record<number, string>> = { 6: '-t', 17: '-u', 132: '--sctp-service' }
+
+function describeChain(type: Change['type'], { table, name, rules }: ChainObject): string {
+  const chain = `iptables -t ${table}`
+  if (type === 'remove') return `${chain} -F ${name} && ${chain} -X ${name}`
+  const count = rules.length === 1 ? '1 rule' : `${rules.length} rules`
+  return `${chain} ${type === 'add' ? '-N' : '-F'} ${name} (then its ${count})`
+}
+
+function words(...parts: (string | false | null)[]): string {
+  return parts.filter(Boolean).join(' ')
+}

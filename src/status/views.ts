@@ -1,0 +1,172 @@
+/**
+ * What the agent tells about itself: the JSON of the API and of `meshctl -o json`.
+ * Fields are only ever added. Times are ISO 8601 in UTC, durations seconds unless
+ * the name says `ms`; what does not apply is null, never left out.
+ */
+
+/**
+ * What an endpoint is doing. `starting`: runs, its health check has not passed yet;
+ * `leaving`: no new connections, keeps those it has; `failed`: the mesh could not
+ * connect it, `reason` says why.
+ */
+export type EndpointState = 'ready' | 'starting' | 'unhealthy' | 'paused' | 'leaving' | 'failed'
+
+export interface PortView {
+  /** As `publish` takes it: `8888:80/tcp`. */
+  readonly spec: string
+  readonly protocol: string
+  /** `8888` or `8000-8099`. */
+  readonly published: string
+  readonly target: string
+  /** Local address it is bound to; null: all. */
+  readonly address: string | null
+  /** In hex, as ipvsadm and iptables print it: `0x122b8`. */
+  readonly fwmark: string
+}
+
+/** One endpoint behind one published port. */
+export interface EndpointView {
+  /** Container's name, or null for an endpoint that was given by address. */
+  readonly container: string | null
+  /** First 12 digits of the container's id. */
+  readonly id: string | null
+  /** Mesh address, or the address that was given; null while it has none. */
+  readonly address: string | null
+  /** Port where it answers; 0: the port that was asked for (port ranges). */
+  readonly port: number
+  /** Published port this row is about: `8888/tcp`. */
+  readonly published: string
+  readonly state: EndpointState
+  /** Share of new connections; 0: none. */
+  readonly weight: number
+  /** Established connections, and those closing or (UDP) recently used; as the kernel counts. */
+  readonly active: number
+  readonly inactive: number
+  /** Why it is not ready, in words; null when it is. */
+  readonly reason: string | null
+}
+
+export interface ServiceView {
+  readonly name: string
+  readonly ports: readonly PortView[]
+  readonly scheduler: string
+  /** Seconds. */
+  readonly drain: number
+  /** Labels that were asked for; null: found by name. */
+  readonly selector: Readonly<Record<string, string>> | null
+  /** Who asks for it: `meshctl`, or the path of the file that says so. */
+  readonly origin: string
+  readonly endpoints: readonly EndpointView[]
+}
+
+export interface TroubleView {
+  /** What it concerns: `docker`, `service web`, `/var/lib/mesh/mesh.json`. */
+  readonly subject: string
+  readonly message: string
+  readonly since: string
+}
+
+export interface SourceView {
+  readonly name: string
+  /** `waiting`: nothing delivered yet, so nothing is removed from the kernel. */
+  readonly state: 'waiting' | 'ready' | 'trouble'
+  readonly message: string | null
+}
+
+export interface PassView {
+  readonly at: string
+  readonly ms: number
+  /** A full pass compares the whole kernel state, a fast one what an event concerned. */
+  readonly kind: 'full' | 'fast'
+  readonly changes: number
+  readonly failures: number
+}
+
+export interface CountsView {
+  readonly services: number
+  readonly ports: number
+  readonly endpoints: number
+  readonly ready: number
+  /** Active connections. */
+  readonly connections: number
+}
+
+/** Something that others changed and the mesh put right. */
+export interface RepairView {
+  readonly at: string
+  readonly what: string
+}
+
+export interface StatusView {
+  readonly node: string
+  readonly version: string
+  /** Seconds since the agent started. */
+  readonly uptime: number
+  /** No troubles, and every source has delivered. */
+  readonly healthy: boolean
+  readonly troubles: readonly TroubleView[]
+  readonly sources: readonly SourceView[]
+  readonly lastPass: PassView | null
+  readonly counts: CountsView
+  /** The last few, newest first. */
+  readonly repairs: readonly RepairView[]
+  /** What this machine lacks and the mesh does without, a sentence each. */
+  readonly notes: readonly string[]
+}
+
+/** One change the next pass would make. */
+export interface ChangeView {
+  readonly type: 'add' | 'update' | 'remove'
+  /** `destination`, `route`, … */
+  readonly kind: string
+  /** `host`, `mesh`, or `container` and the short id. */
+  readonly place: string
+  /** The command an operator would type for it. */
+  readonly text: string
+}
+
+export interface PublishView {
+  readonly service: ServiceView
+  /** Nothing of the name was published before. */
+  readonly created: boolean
+  /** What a person should know though it was done, a sentence each. */
+  readonly warnings: readonly string[]
+}
+
+export interface UnpublishView {
+  readonly name: string
+  /** Ports that were taken away, as `8888:80/tcp`. */
+  readonly removed: readonly string[]
+  /** What is left of the service; null: it is gone. */
+  readonly service: ServiceView | null
+}
+
+/** What became of one service of a file. */
+export interface ApplyView {
+  readonly name: string
+  readonly result: 'created' | 'changed' | 'unchanged'
+  readonly ports: readonly string[]
+  readonly warnings: readonly string[]
+}
+
+export interface CleanView {
+  /** What was removed, as the commands an operator would type. */
+  readonly removed: readonly string[]
+}
+
+export interface VersionView {
+  readonly version: string
+  readonly node: string
+}
+
+/** Every error of the API: HTTP status by code, this as its body. */
+export interface ErrorView {
+  readonly error: {
+    readonly code: string
+    readonly message: string
+    /** With MESH_BAD_INPUT only. */
+    readonly field?: string
+    readonly value?: string
+    readonly remedy?: string
+  }
+}
