@@ -11,6 +11,7 @@ import {
   containerPlace,
   type DestinationReading,
   type KernelObject,
+  type Kind,
   keyOf,
   type Place,
   stateOf,
@@ -30,9 +31,15 @@ import { unitsOf } from '../planner/units.js'
 import { Inheritance } from './inheritance.js'
 import type { PassKind } from './runner.js'
 
+/** What could be read, and what could not. */
+export interface Sight extends Observation {
+  /** Kinds whose driver could not observe: they are left alone in this pass. */
+  readonly blind: ReadonlyMap<Kind, Error>
+}
+
 /** All drivers behind one face. */
 export interface Kernel {
-  observe(places: Places): Promise<Observation>
+  observe(places: Places): Promise<Sight>
   apply(changes: readonly Change[], places: Places): Promise<Outcome[]>
 }
 
@@ -49,6 +56,8 @@ export interface Pass {
   readonly repairs: readonly Outcome[]
   /** Attachments that got no address because the node's subnet is exhausted. */
   readonly unaddressed: readonly string[]
+  /** Kinds of object that could not be read, with the reason. */
+  readonly blind: ReadonlyMap<Kind, Error>
   /** Milliseconds. */
   readonly duration: number
 }
@@ -56,7 +65,6 @@ export interface Pass {
 interface Next {
   readonly mesh: Mesh
   readonly slices: Plan
-  readonly unaddressed: readonly string[]
 }
 
 function runs(container: Container): boolean {
@@ -78,6 +86,8 @@ export class Reconciler {
   private readings: ReadonlyMap<string, DestinationReading> = new Map()
   private failed = new Set<string>()
   private drains = new Map<number, number>()
+  private blind: ReadonlyMap<Kind, Error> = new Map()
+  private unaddressed: readonly string[] = []
   private begun = false
   private current: Mesh = { services: [], attachments: [] }
 
@@ -130,15 +140,20 @@ export class Reconciler {
     const outcomes: Outcome[] = []
     const repairs: Outcome[] = []
     if (this.begun) outcomes.push(...(await this.fast(inputs)))
-    let unaddressed: readonly string[] = []
     if (kind === 'full' || !this.begun) {
-      const first = !this.begun
-      const full = await this.full(inputs, first)
+      const full = await this.full(inputs, !this.begun)
       outcomes.push(...full.outcomes)
       repairs.push(...full.repairs)
-      unaddressed = full.unaddressed
+      this.blind = full.blind
     }
-    return { kind, outcomes, repairs, unaddressed, duration: performance.now() - started }
+    return {
+      kind,
+      outcomes,
+      repairs,
+      unaddressed: this.unaddressed,
+      blind: this.blind,
+      duration: performance.now() - started,
+    }
   }
 
   /** What the next full pass would change. Changes nothing. */
@@ -148,7 +163,8 @@ export class Reconciler {
     const observed = stateOf(observation.objects)
     if (!this.begun) this.adopt(observation.objects)
     const next = this.next(inputs)
-    return this.changes(inputs, next, planOf(next.slices), observed, observation.readings).changes
+    const { changes } = this.changes(inputs, next, planOf(next.slices), observed, observation.readings)
+    return changes.filter(({ object }) => !observation.blind.has(object.kind))
   }
 
   private next(inputs: Inputs): Next {
@@ -164,7 +180,8 @@ export class Reconciler {
     const slices = this.planner(mesh, inputs.node, id => this.addressOf(id))
     for (const { service } of mesh.services)
       for (const { fwmark } of unitsOf(service)) this.drains.set(fwmark, service.drain)
-    return { mesh, slices, unaddressed }
+    this.unaddressed = unaddressed
+    return { mesh, slices }
   }
 
   /** Applies what the snapshots changed since the last pass, without reading the kernel. */
@@ -182,9 +199,11 @@ export class Reconciler {
   private async full(
     inputs: Inputs,
     first: boolean,
-  ): Promise<{ outcomes: Outcome[]; repairs: Outcome[]; unaddressed: readonly string[] }> {
+  ): Promise<{ outcomes: Outcome[]; repairs: Outcome[]; blind: ReadonlyMap<Kind, Error> }> {
     const places = this.places(inputs, first)
     const observation = await this.kernel.observe(places)
+    // Whoever has not seen everything once knows neither addresses nor drains.
+    for (const error of first ? observation.blind.values() : []) throw error
     if (first) this.adopt(observation.objects)
     this.readings = observation.readings ?? new Map()
     const next = this.next(inputs)
@@ -194,12 +213,13 @@ export class Reconciler {
     const retried = this.failed
     const expected = new Set([...this.leaving.map(keyOf), ...this.inheritance.keys()])
     const { changes, leaving } = this.changes(inputs, next, wanted, observed, this.readings)
-    const outcomes = await this.apply(inputs, next, changes, leaving)
+    const visible = changes.filter(({ object }) => !observation.blind.has(object.kind))
+    const outcomes = await this.apply(inputs, next, visible, leaving)
     this.begun = true
     const repairs = first
       ? []
       : outcomes.filter(({ change }) => !retried.has(changeKey(change)) && !expected.has(changeKey(change)))
-    return { outcomes, repairs, unaddressed: next.unaddressed }
+    return { outcomes, repairs, blind: observation.blind }
   }
 
   /** From `before` to `after`, with destinations retired rather than removed. */

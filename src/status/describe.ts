@@ -26,7 +26,10 @@ export function viewOf(change: Change): ChangeView {
   return { type, kind: object.kind, place: placeName(placeOf(object)), text: describe(change) }
 }
 
-/** One line. In a namespace of its own, put `ip netns exec mesh` or `nsenter` before it. */
+/**
+ * One line. In a namespace of its own, put `ip netns exec mesh` or `nsenter` before
+ * it. Fwmarks are decimal where ipvsadm takes nothing else.
+ */
 export function describe(change: Change): string {
   const { type, object } = change
   const adding = type === 'add'
@@ -79,15 +82,15 @@ export function describe(change: Change): string {
         `-j ${object.to}`,
       )
     case 'virtualService':
-      if (type === 'remove') return `ipvsadm -D -f ${hex(object.fwmark)}`
+      if (type === 'remove') return `ipvsadm -D -f ${object.fwmark}`
       return words(
-        `ipvsadm ${adding ? '-A' : '-E'} -f ${hex(object.fwmark)} -s ${object.scheduler}`,
+        `ipvsadm ${adding ? '-A' : '-E'} -f ${object.fwmark} -s ${object.scheduler}`,
         object.persistence > 0 && `-p ${object.persistence}`,
       )
     case 'foreignService':
       return `ipvsadm ${adding ? '-A' : '-D'} ${ipvsFlags[object.protocol] ?? '-t'} ${object.address}:${object.port}`
     case 'destination': {
-      const where = `-f ${hex(object.fwmark)} -r ${object.address}:${object.port}`
+      const where = `-f ${object.fwmark} -r ${object.address}:${object.port}`
       if (type === 'remove') return `ipvsadm -d ${where}`
       return words(
         `ipvsadm ${adding ? '-a' : '-e'} ${where} -m -w ${object.weight}`,

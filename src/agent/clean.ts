@@ -1,0 +1,56 @@
+/**
+ * Takes everything of the mesh off a host, from what the kernel holds and nothing
+ * else: no state file, no Docker and no running agent is needed.
+ */
+import { readFileSync } from 'node:fs'
+import { rm, rmdir } from 'node:fs/promises'
+import { dirname } from 'node:path'
+import { MeshError, reasonOf } from '../errors.js'
+import type { Change } from '../kernel/change.js'
+import { diff } from '../kernel/diff.js'
+import type { Places } from '../kernel/driver.js'
+import { stateOf } from '../kernel/objects.js'
+import { formerIpForwardOf } from '../planner/base.js'
+import type { Kernel } from '../reconcile/reconcile.js'
+import { describe } from '../status/describe.js'
+
+export interface CleanOptions {
+  readonly kernel: Kernel
+  /** Host, sandbox, and every namespace in which something of ours was found. */
+  readonly places: Places
+  /** The agent's unix socket, whose directory is ours too. */
+  readonly socket: string
+}
+
+/**
+ * Removes it all and returns what was removed, as an operator would type it. Throws
+ * when something is left, after everything else has been removed.
+ */
+export async function cleanHost({ kernel, places, socket }: CleanOptions): Promise<string[]> {
+  const sight = await kernel.observe(places)
+  const former = formerIpForwardOf(sight.objects)
+  // Sysctls end with their namespace or link; the one that does not is put back below.
+  const ours = sight.objects.filter(({ kind }) => kind !== 'sysctl' && kind !== 'timeouts')
+  const changes: Change[] = diff(new Map(), stateOf(ours))
+  if (former !== null)
+    changes.push({
+      type: 'update',
+      object: { kind: 'sysctl', place: 'host', name: 'net.ipv4.ip_forward', value: former },
+      from: { kind: 'sysctl', place: 'host', name: 'net.ipv4.ip_forward', value: '1' },
+    })
+  const outcomes = await kernel.apply(changes, places)
+  await rm(socket, { force: true })
+  await rmdir(dirname(socket)).catch(() => {}) // shared with others, or not there: not ours to insist
+  const failures = [
+    ...outcomes.flatMap(({ change, error }) => (error ? [`${describe(change)}: ${reasonOf(error)}`] : [])),
+    ...[...sight.blind].map(([kind, error]) => `${kind}: ${reasonOf(error)}`),
+  ]
+  if (failures.length > 0)
+    throw new MeshError('MESH_INTERNAL', `some of the mesh is left on this host: ${failures.join('; ')}`)
+  return outcomes.map(({ change }) => describe(change))
+}
+
+/** net.ipv4.ip_forward of the host as it is now. */
+export function currentIpForward(): '0' | '1' {
+  return readFileSync('/proc/sys/net/ipv4/ip_forward', 'utf8').trim() === '0' ? '0' : '1'
+}

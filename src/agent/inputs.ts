@@ -1,0 +1,118 @@
+/**
+ * What the sources have delivered so far, put together for the loop: services of the
+ * store and of watched files, containers, and this node. Says when everything has
+ * been heard once, which is when the loop may begin to remove things.
+ */
+import { networkInterfaces } from 'node:os'
+import { meshLink } from '../kernel/ownership.js'
+import type { Service } from '../model/service.js'
+import type { ContainerSnapshot, Node, ServiceSnapshot } from '../model/snapshot.js'
+import type { Inputs } from '../reconcile/reconcile.js'
+
+/** IPv4 addresses of the node itself, without loopback and the mesh's own link. */
+export function ownAddresses(): string[] {
+  const addresses: string[] = []
+  for (const [link, list] of Object.entries(networkInterfaces()))
+    for (const { family, internal, address } of list ?? [])
+      if (family === 'IPv4' && !internal && link !== meshLink) addresses.push(address)
+  return [...new Set(addresses)].sort()
+}
+
+/** A service that was left out because another one has its name or port. */
+export interface Clash {
+  readonly origin: string
+  readonly reason: string
+}
+
+export interface Combined {
+  readonly services: readonly Service[]
+  /** Service → the store or file it came from. */
+  readonly origins: ReadonlyMap<string, string>
+  readonly clashes: readonly Clash[]
+}
+
+/**
+ * Services of several origins as one list. Where two want one name or one published
+ * port the earlier origin has it, and the other is told about.
+ */
+export function combine(snapshots: ReadonlyMap<string, ServiceSnapshot>): Combined {
+  const services: Service[] = []
+  const origins = new Map<string, string>()
+  const clashes: Clash[] = []
+  const holders = new Map<string, string>()
+  for (const [origin, { services: more }] of snapshots) {
+    for (const service of more) {
+      const wants = [`service ${service.name}`, ...portsOf(service)]
+      const clash = wants.find(want => holders.has(want))
+      if (clash === undefined) {
+        services.push(service)
+        origins.set(service.name, origin)
+        for (const want of wants) holders.set(want, service.name)
+        continue
+      }
+      const holder = holders.get(clash) ?? ''
+      const who = `${origins.get(holder)}${holder === service.name ? '' : ` for service ${holder}`}`
+      clashes.push({
+        origin,
+        reason: `service ${service.name} is left out: ${who} publishes ${clash} already`,
+      })
+    }
+  }
+  return { services, origins, clashes }
+}
+
+function* portsOf(service: Service): Generator<string> {
+  for (const { protocol, published } of service.ports)
+    for (let port = published.first; port <= published.last; port++) yield `port ${port}/${protocol}`
+}
+
+export class Collected {
+  private readonly snapshots = new Map<string, ServiceSnapshot>()
+  private readonly waiting: Set<string>
+  private snapshot: ContainerSnapshot = { containers: [], swarmServices: [], swarmPorts: [] }
+  private combined: Combined = { services: [], origins: new Map(), clashes: [] }
+  private readonly node: Omit<Node, 'addresses'>
+
+  /** `origins`: names of the store and the files, those that win a clash first; `docker`: name of the container source. */
+  constructor(origins: readonly string[], docker: string, node: Omit<Node, 'addresses'>) {
+    for (const origin of origins) this.snapshots.set(origin, { services: [] })
+    this.waiting = new Set([...origins, docker])
+    this.node = node
+  }
+
+  putServices(origin: string, snapshot: ServiceSnapshot): void {
+    this.waiting.delete(origin)
+    this.snapshots.set(origin, snapshot)
+    this.combined = combine(this.snapshots)
+  }
+
+  putContainers(source: string, snapshot: ContainerSnapshot): void {
+    this.waiting.delete(source)
+    this.snapshot = snapshot
+  }
+
+  /** Whether every source has delivered once. */
+  get complete(): boolean {
+    return this.waiting.size === 0
+  }
+
+  isWaiting(source: string): boolean {
+    return this.waiting.has(source)
+  }
+
+  get containers(): ContainerSnapshot {
+    return this.snapshot
+  }
+
+  get services(): Combined {
+    return this.combined
+  }
+
+  get inputs(): Inputs {
+    return {
+      services: this.combined.services,
+      containers: this.snapshot,
+      node: { ...this.node, addresses: ownAddresses() },
+    }
+  }
+}

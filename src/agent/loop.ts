@@ -1,0 +1,217 @@
+/**
+ * The running loop: sources in, passes out. Keeps what the API tells of it: troubles,
+ * repairs, the last pass. What a pass does is in reconcile/.
+ */
+import type { Logger } from 'pino'
+import { reasonOf } from '../errors.js'
+import type { Change, Outcome } from '../kernel/change.js'
+import { keyOf } from '../kernel/objects.js'
+import type { ContainerSnapshot, ServiceSnapshot } from '../model/snapshot.js'
+import type { PlanSettings } from '../planner/base.js'
+import { type Kernel, type Pass, Reconciler } from '../reconcile/reconcile.js'
+import { type PassKind, Runner, type RunnerSettings } from '../reconcile/runner.js'
+import type { Source } from '../sources/source.js'
+import { describe } from '../status/describe.js'
+import type { PassView, SourceView } from '../status/views.js'
+import type { Store } from '../store/store.js'
+import type { Collected } from './inputs.js'
+import { Troubles } from './troubles.js'
+
+export interface LoopOptions {
+  readonly kernel: Kernel
+  readonly collected: Collected
+  readonly store: Store
+  readonly files: readonly Source<ServiceSnapshot>[]
+  readonly docker: Source<ContainerSnapshot>
+  readonly plan: PlanSettings
+  readonly runner: RunnerSettings
+  readonly log: Logger
+  /** Forgets connection-tracking entries that changes have made stale. */
+  readonly forget: (changes: readonly Change[]) => Promise<void>
+  readonly onPass: (pass: Pass) => void
+}
+
+/** While destinations drain, their connections are counted so often, milliseconds. */
+const drainCheck = 1000
+
+export class Loop {
+  readonly troubles = new Troubles()
+  readonly reconciler: Reconciler
+  readonly collected: Collected
+  readonly store: Store
+  private readonly options: LoopOptions
+  private readonly runner: Runner
+  private readonly waiters = new Set<{ began: boolean; resolve: () => void }>()
+  private drainTimer: NodeJS.Timeout | null = null
+  private started = false
+  private last: PassView | null = null
+
+  constructor(options: LoopOptions) {
+    this.options = options
+    this.collected = options.collected
+    this.store = options.store
+    this.reconciler = new Reconciler(options.kernel, () => options.collected.inputs, options.plan)
+    this.runner = new Runner(kind => this.pass(kind), options.runner)
+  }
+
+  /** Begins to listen to the sources; passes begin when each has delivered once. */
+  start(): void {
+    const { store, files, docker, collected } = this.options
+    for (const source of [store, ...files])
+      source.start(
+        snapshot => {
+          collected.putServices(source.name, snapshot)
+          this.heard()
+        },
+        error => this.trouble(source.name, error),
+      )
+    docker.start(
+      snapshot => {
+        collected.putContainers(docker.name, snapshot)
+        this.heard()
+      },
+      error => this.trouble(docker.name, error),
+    )
+  }
+
+  /** Ends passes and sources; the kernel keeps what it has. */
+  async stop(): Promise<void> {
+    if (this.drainTimer) clearTimeout(this.drainTimer)
+    await this.runner.stop()
+    const { store, files, docker } = this.options
+    await Promise.all([store, ...files, docker].map(source => source.stop()))
+  }
+
+  /** Resolves when a pass that began after this call is over; at once while sources are still awaited. */
+  settled(): Promise<void> {
+    if (!this.started) return Promise.resolve()
+    return new Promise(resolve => {
+      this.waiters.add({ began: false, resolve })
+      this.runner.mark('fast')
+    })
+  }
+
+  /** What the next full pass would change. */
+  preview(): Promise<Change[]> {
+    return this.runner.exclusive(() => this.reconciler.preview())
+  }
+
+  /** Runs `work` while no pass is under way. */
+  exclusive<Result>(work: () => Promise<Result>): Promise<Result> {
+    return this.runner.exclusive(work)
+  }
+
+  get lastPass(): PassView | null {
+    return this.last
+  }
+
+  get sources(): SourceView[] {
+    const { store, files, docker } = this.options
+    return [store, ...files, docker].map(({ name }) => {
+      const message = this.troubles.get(name)
+      const state = message === null ? (this.collected.isWaiting(name) ? 'waiting' : 'ready') : 'trouble'
+      return { name, state, message }
+    })
+  }
+
+  private trouble(source: string, error: Error | null): void {
+    const { log } = this.options
+    const news = this.troubles.set(source, error && reasonOf(error))
+    if (!news) return
+    if (error) log.warn({ source, reason: reasonOf(error) }, 'source in trouble')
+    else log.info({ source }, 'source recovered')
+  }
+
+  private heard(): void {
+    const { collected, log, plan } = this.options
+    const clashes = new Map(
+      collected.services.clashes.map(({ origin, reason }, i) => [`clash ${origin} ${i}`, reason]),
+    )
+    for (const reason of this.troubles.replace('clash ', clashes)) log.warn({ reason }, 'service left out')
+    if (!collected.complete) return
+    if (this.started) {
+      this.runner.mark('fast')
+      return
+    }
+    this.started = true
+    log.info({ services: collected.services.services.length, sandbox: plan.sandboxPath }, 'all sources heard')
+    this.runner.start()
+  }
+
+  private async pass(kind: PassKind): Promise<boolean> {
+    const { log } = this.options
+    for (const waiter of this.waiters) waiter.began = true
+    try {
+      const pass = await this.reconciler.pass(kind)
+      await this.told(pass)
+      return pass.outcomes.every(({ error }) => error === null) && pass.blind.size === 0
+    } catch (error) {
+      if (this.troubles.set('kernel', reasonOf(error))) log.error({ reason: reasonOf(error) }, 'pass failed')
+      return false
+    } finally {
+      for (const waiter of this.waiters)
+        if (waiter.began) {
+          this.waiters.delete(waiter)
+          waiter.resolve()
+        }
+    }
+  }
+
+  private async told(pass: Pass): Promise<void> {
+    const { log, forget, onPass } = this.options
+    const failures = pass.outcomes.filter(({ error }) => error !== null)
+    this.last = {
+      at: new Date().toISOString(),
+      ms: Math.round(pass.duration * 10) / 10,
+      kind: pass.kind,
+      changes: pass.outcomes.length,
+      failures: failures.length,
+    }
+    this.noteTroubles(pass, failures)
+    for (const { change, error } of pass.outcomes)
+      log.debug({ change: describe(change), ...(error ? { reason: reasonOf(error) } : {}) }, 'change')
+    for (const { change, error } of pass.repairs) {
+      if (error) continue
+      this.troubles.repaired(describe(change))
+      log.warn({ change: describe(change) }, 'repaired')
+    }
+    if (pass.outcomes.length > 0)
+      log.info(
+        {
+          kind: pass.kind,
+          changes: pass.outcomes.length,
+          failures: failures.length,
+          repairs: pass.repairs.length,
+          ms: this.last.ms,
+        },
+        'pass',
+      )
+    const done = pass.outcomes.filter(({ error }) => error === null).map(({ change }) => change)
+    await forget(done).catch(error => log.warn({ reason: reasonOf(error) }, 'stale flows not forgotten'))
+    onPass(pass)
+    if (this.reconciler.draining > 0 && !this.drainTimer)
+      this.drainTimer = setTimeout(() => {
+        this.drainTimer = null
+        this.runner.mark('full')
+      }, drainCheck)
+  }
+
+  private noteTroubles(pass: Pass, failures: readonly Outcome[]): void {
+    const { log } = this.options
+    const now = new Map(
+      failures.map(({ change, error }) => [`change ${keyOf(change.object)}`, reasonOf(error)]),
+    )
+    // Only a full pass has looked everywhere and may say that a failure is over.
+    if (pass.kind === 'full')
+      for (const reason of this.troubles.replace('change ', now)) log.error({ reason }, 'change failed')
+    else
+      for (const [subject, reason] of now)
+        if (this.troubles.set(subject, reason)) log.error({ reason }, 'change failed')
+    const blind = new Map([...pass.blind].map(([kind, error]) => [`kernel ${kind}`, reasonOf(error)]))
+    for (const reason of this.troubles.replace('kernel', blind)) log.error({ reason }, 'kernel not readable')
+    const lacking = pass.unaddressed.length
+    const capacity = this.reconciler.capacity
+    const exhausted = `${capacity} of ${capacity} addresses of the node's subnet are taken and ${lacking} more are needed; give the node a larger share of the pool (--node-prefix)`
+    if (this.troubles.set('addresses', lacking > 0 ? exhausted : null) && lacking > 0) log.error(exhausted)
+  }
+}

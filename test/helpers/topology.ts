@@ -1,0 +1,358 @@
+/**
+ * A small world of network namespaces for tests of the datapath: a client on the
+ * outside, a host, and containers behind a Docker-like bridge with Docker-like rules.
+ * Servers and clients are sockets of the test itself, opened inside the namespaces;
+ * nothing here can send to any other network.
+ */
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import dgram from 'node:dgram'
+import net from 'node:net'
+import type { Container } from '../../src/model/container.js'
+import { openSocket, runInNamespace } from '../../src/netlink/addon.js'
+
+export const clientAddress = '192.168.77.254'
+export const hostAddress = '192.168.77.1'
+const bridgeAddress = '172.17.0.1'
+
+export interface Answer {
+  /** Who answered. */
+  readonly name: string
+  /** Which client address and port it saw. */
+  readonly address: string
+  readonly port: number
+}
+
+/** Waits until `condition` gives something else than false or null. */
+export async function waitFor<T>(
+  what: string,
+  condition: () => T | false | null | Promise<T | false | null>,
+  seconds = 10,
+): Promise<T> {
+  const end = Date.now() + seconds * 1000
+  for (;;) {
+    const result = await condition()
+    if (result !== false && result !== null) return result
+    if (Date.now() > end) throw new Error(`waited ${seconds} s in vain for ${what}`)
+    await new Promise(resolve => setTimeout(resolve, 20))
+  }
+}
+
+function answerOf(text: string): Answer {
+  const [name = '', address = '', port = ''] = text.trim().split(' ')
+  return { name, address, port: Number(port) }
+}
+
+/** An open TCP connection whose server has introduced itself. */
+export class Conversation {
+  readonly answer: Answer
+  readonly socket: net.Socket
+  private lines: string[] = []
+  private wake: () => void = () => {}
+  private ended: Error | null = null
+
+  constructor(socket: net.Socket, answer: Answer) {
+    this.socket = socket
+    this.answer = answer
+    socket.setEncoding('utf8')
+    socket.on('data', (text: string) => {
+      this.lines.push(...text.split('\n').filter(line => line !== ''))
+      this.wake()
+    })
+    socket.on('close', () => {
+      this.ended ??= new Error('closed')
+      this.wake()
+    })
+    socket.on('error', error => {
+      this.ended = error
+      this.wake()
+    })
+  }
+
+  /** Sends a line and returns the server's echo. Throws when the connection has ended, or after `seconds`. */
+  async say(line: string, seconds = 5): Promise<string> {
+    this.socket.write(`${line}\n`)
+    const end = Date.now() + seconds * 1000
+    while (this.lines.length === 0) {
+      if (this.ended) throw this.ended
+      if (Date.now() > end) throw new Error(`no echo within ${seconds} s`)
+      await new Promise<void>(resolve => {
+        this.wake = resolve
+        setTimeout(resolve, 50)
+      })
+    }
+    return this.lines.shift()!
+  }
+
+  close(): void {
+    this.socket.destroy()
+  }
+}
+
+export class Topology {
+  readonly prefix = `mt${process.pid}`
+  readonly host: string
+  readonly client: string
+  readonly sandboxPath: string
+  private readonly namespaces: string[] = []
+  /** Namespace by PID of the container's process. */
+  private readonly names = new Map<number, string>()
+  private readonly processes: ChildProcess[] = []
+  private readonly servers: (net.Server | dgram.Socket)[] = []
+  private readonly sockets = new Set<net.Socket>()
+  private containers = 0
+
+  constructor() {
+    this.host = this.path('host')
+    this.client = this.path('client')
+    this.sandboxPath = this.path('mesh')
+    this.ip(`netns add ${this.prefix}-host`, `netns add ${this.prefix}-client`)
+    this.namespaces.push(`${this.prefix}-host`, `${this.prefix}-client`)
+    const [h, c] = [`${this.prefix}-host`, `${this.prefix}-client`]
+    this.ip(`link add up0 netns ${h} type veth peer name eth0 netns ${c}`)
+    this.in('host', 'link set lo up', `addr add ${hostAddress}/24 dev up0`, 'link set up0 up')
+    this.in(
+      'host',
+      'link add docker0 type bridge',
+      `addr add ${bridgeAddress}/16 dev docker0`,
+      'link set docker0 up',
+    )
+    this.in('client', 'link set lo up', `addr add ${clientAddress}/24 dev eth0`, 'link set eth0 up')
+    this.sysctl(this.host, 'net.ipv4.ip_forward', '1')
+    this.run(this.host, 'iptables', '-P', 'FORWARD', 'DROP')
+    this.run(
+      this.host,
+      'iptables',
+      '-t',
+      'nat',
+      '-A',
+      'POSTROUTING',
+      '-s',
+      '172.17.0.0/16',
+      '!',
+      '-o',
+      'docker0',
+      '-j',
+      'MASQUERADE',
+    )
+  }
+
+  path(name: string): string {
+    return `/run/netns/${this.prefix}-${name}`
+  }
+
+  /** Runs a program in a namespace and returns its output. Throws with its stderr. */
+  run(path: string, file: string, ...args: string[]): string {
+    return runInNamespace(path, () =>
+      execFileSync(file, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] }),
+    )
+  }
+
+  sysctl(path: string, name: string, value: string): void {
+    this.run(path, 'sysctl', '-qw', `${name}=${value}`)
+  }
+
+  private ip(...commands: string[]): void {
+    execFileSync('ip', ['-batch', '-'], {
+      input: `${commands.join('\n')}\n`,
+      stdio: ['pipe', 'ignore', 'inherit'],
+    })
+  }
+
+  private in(name: string, ...commands: string[]): void {
+    execFileSync('ip', ['-n', `${this.prefix}-${name}`, '-batch', '-'], {
+      input: `${commands.join('\n')}\n`,
+      stdio: ['pipe', 'ignore', 'inherit'],
+    })
+  }
+
+  /**
+   * A running container: a namespace with a process. `network` bridge: on docker0 with
+   * a default route; none: loopback only.
+   */
+  addContainer(
+    name: string,
+    fields: Partial<Container> & { readonly attach?: 'bridge' | 'none' } = {},
+  ): Container {
+    const { attach = 'bridge', ...rest } = fields
+    const number = ++this.containers
+    const short = `c${number}`
+    const namespace = `${this.prefix}-${short}`
+    this.ip(`netns add ${namespace}`)
+    this.namespaces.push(namespace)
+    const address = `172.17.0.${10 + number}`
+    this.in(short, 'link set lo up')
+    if (attach === 'bridge') {
+      this.ip(`link add v${number} netns ${this.prefix}-host type veth peer name eth0 netns ${namespace}`)
+      this.in('host', `link set v${number} master docker0 up`)
+      this.in(
+        short,
+        `addr add ${address}/16 dev eth0`,
+        'link set eth0 up',
+        `route add default via ${bridgeAddress}`,
+      )
+    }
+    const child = runInNamespace(this.path(short), () => spawn('sleep', ['3600'], { stdio: 'ignore' }))
+    this.processes.push(child)
+    this.names.set(child.pid!, namespace)
+    return {
+      id: randomBytes(32).toString('hex'),
+      name,
+      labels: {},
+      state: 'running',
+      health: 'none',
+      pid: child.pid!,
+      network: 'own',
+      addresses: attach === 'bridge' ? [address] : [],
+      leaving: false,
+      dockerPorts: [],
+      ...rest,
+    }
+  }
+
+  /** Ends a container as Docker does: its process dies and its namespace with it. */
+  async removeContainer(container: Container): Promise<void> {
+    const child = this.processes.find(({ pid }) => pid === container.pid)
+    const number = this.namespaceOf(container)
+    const ended = new Promise(resolve => child?.once('exit', resolve))
+    for (const server of this.servers.splice(0)) {
+      if ((server as { place?: string }).place === number) server.close()
+      else this.servers.push(server)
+    }
+    child?.kill('SIGKILL')
+    await ended
+    this.ip(`netns del ${number}`)
+    this.namespaces.splice(this.namespaces.indexOf(number), 1)
+  }
+
+  private namespaceOf(container: Container): string {
+    const name = this.names.get(container.pid)
+    if (name === undefined) throw new Error(`${container.name} is no container of this topology`)
+    return name
+  }
+
+  pathOf(container: Container): string {
+    return `/run/netns/${this.namespaceOf(container)}`
+  }
+
+  /** A TCP server in a namespace: introduces itself and the client, then echoes lines. */
+  async serveTcp(where: Container | string, port: number, name: string, address = '0.0.0.0'): Promise<void> {
+    const path = typeof where === 'string' ? where : this.pathOf(where)
+    const server = net.createServer({ allowHalfOpen: false }, socket => {
+      this.sockets.add(socket)
+      socket.on('close', () => this.sockets.delete(socket)).on('error', () => {})
+      socket.write(`${name} ${socket.remoteAddress?.replace('::ffff:', '')} ${socket.remotePort}\n`)
+      socket.on('data', data => socket.write(data))
+    })
+    Object.assign(server, { place: path.replace('/run/netns/', '') })
+    const fd = openSocket('tcp', address, port, path)
+    await new Promise<void>(resolve => server.listen({ fd }, resolve))
+    this.servers.push(server)
+  }
+
+  /** A UDP server that answers each datagram with its name and the client it saw. */
+  async serveUdp(where: Container | string, port: number, name: string): Promise<void> {
+    const path = typeof where === 'string' ? where : this.pathOf(where)
+    const server = dgram.createSocket('udp4')
+    server.on('message', (_, from) =>
+      server.send(`${name} ${from.address} ${from.port}`, from.port, from.address),
+    )
+    server.on('error', () => {})
+    Object.assign(server, { place: path.replace('/run/netns/', '') })
+    const fd = openSocket('udp', '0.0.0.0', port, path)
+    await new Promise<void>(resolve => server.bind({ fd }, resolve))
+    this.servers.push(server)
+  }
+
+  /** Connects from a namespace; resolves with the server's introduction. Rejects with the socket's error code. */
+  connect(from: string, address: string, port: number, localPort = 0, seconds = 5): Promise<Conversation> {
+    return new Promise((resolve, reject) => {
+      const fd = openSocket('tcp', localPort ? '0.0.0.0' : null, localPort, from)
+      const socket = new net.Socket({ fd })
+      this.sockets.add(socket)
+      const timer = setTimeout(
+        () => fail(Object.assign(new Error('ETIMEDOUT'), { code: 'ETIMEDOUT' })),
+        seconds * 1000,
+      )
+      const fail = (error: Error) => {
+        clearTimeout(timer)
+        socket.destroy()
+        reject(error)
+      }
+      socket.once('error', fail)
+      socket.once('close', () => this.sockets.delete(socket))
+      socket.once('data', data => {
+        clearTimeout(timer)
+        socket.off('error', fail)
+        resolve(new Conversation(socket, answerOf(data.toString())))
+      })
+      socket.connect({ port, host: address })
+    })
+  }
+
+  /** One request on a connection of its own. */
+  async ask(from: string, address: string, port: number, seconds = 5): Promise<Answer> {
+    const conversation = await this.connect(from, address, port, 0, seconds)
+    conversation.close()
+    return conversation.answer
+  }
+
+  /** The error code of a connection that must fail, or the name of who answered. */
+  async refusal(from: string, address: string, port: number): Promise<string> {
+    try {
+      return (await this.ask(from, address, port)).name
+    } catch (error) {
+      return (error as { code?: string }).code ?? String(error)
+    }
+  }
+
+  /** A UDP client with a fixed source port. */
+  async udpClient(from: string, localPort = 0): Promise<UdpClient> {
+    const fd = openSocket('udp', '0.0.0.0', localPort, from)
+    const socket = dgram.createSocket('udp4')
+    await new Promise<void>(resolve => socket.bind({ fd }, resolve))
+    const client = new UdpClient(socket)
+    this.servers.push(socket)
+    return client
+  }
+
+  async destroy(): Promise<void> {
+    for (const server of this.servers) server.close()
+    for (const socket of this.sockets) socket.destroy()
+    for (const child of this.processes)
+      if (child.exitCode === null && child.signalCode === null) {
+        const ended = new Promise(resolve => child.once('exit', resolve))
+        child.kill('SIGKILL')
+        await ended
+      }
+    for (const name of this.namespaces) this.ip(`netns del ${name}`)
+    // The sandbox is the mesh's own to remove; a failed test may have left it.
+    try {
+      this.ip(`netns del ${this.prefix}-mesh`)
+    } catch {}
+  }
+}
+
+export class UdpClient {
+  private readonly socket: dgram.Socket
+  private readonly answers: Answer[] = []
+
+  constructor(socket: dgram.Socket) {
+    this.socket = socket
+    socket.on('message', message => this.answers.push(answerOf(message.toString())))
+    socket.on('error', () => {})
+  }
+
+  /** Sends a datagram every 20 ms until one is answered; null after `seconds`. */
+  async ask(address: string, port: number, seconds = 3): Promise<Answer | null> {
+    this.answers.length = 0
+    const end = Date.now() + seconds * 1000
+    while (Date.now() < end) {
+      this.socket.send('x', port, address)
+      await new Promise(resolve => setTimeout(resolve, 20))
+      const answer = this.answers.shift()
+      if (answer) return answer
+    }
+    return null
+  }
+}
