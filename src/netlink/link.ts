@@ -131,11 +131,15 @@ export interface VethConfiguration {
   readonly mtu: number
 }
 
-/** Makes a veth pair, both ends up. EEXIST: one of the names is taken. */
+/**
+ * Makes a veth pair. Only the end called `name` is up: the kernel cannot bring up the
+ * other one before the pair is joined, so `setLink(peerName, { up: true })` in the
+ * peer's namespace must follow. EEXIST: one of the names is taken.
+ */
 export function addVeth(veth: VethConfiguration): Request {
   const peer: Values<typeof linkAttributes.fields> = { name: veth.peerName, mtu: veth.mtu }
   if (veth.peerNamespace !== null) peer.namespace = veth.peerNamespace
-  const data = peerBinary.encode({ peer: Buffer.concat([linkHeader(0, true), linkAttributes.encode(peer)]) })
+  const data = peerBinary.encode({ peer: Buffer.concat([linkHeader(0, null), linkAttributes.encode(peer)]) })
   return linkRequest('add veth', veth.name, NEWLINK, flags.create | flags.exclusive, true, {
     mtu: veth.mtu,
     info: { kind: 'veth', data },
