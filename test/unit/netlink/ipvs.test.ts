@@ -1,0 +1,180 @@
+import t from 'tap'
+import {
+  addDestination,
+  addService,
+  commandAttributes,
+  decodeDestination,
+  decodeService,
+  deleteDestination,
+  deleteService,
+  describeService,
+  getInfo,
+  getTimeouts,
+  listDestinations,
+  listServices,
+  setTimeouts,
+} from '../../../src/netlink/ipvs.js'
+import { Random } from '../../helpers/random.js'
+
+const hex = (text: string) => Buffer.from(text.replace(/[^0-9a-f]/g, ''), 'hex')
+
+t.test('a virtual service by fwmark has no protocol, address or port', async t => {
+  const request = addService(0x122b8, { scheduler: 'rr', persistence: 0 })
+  t.equal(request.type, 'IPVS')
+  t.equal(request.operation, 'add virtual service')
+  t.equal(request.subject, 'fwmark 0x122b8')
+  t.same(
+    request.payload,
+    hex(`01 01 0000
+         3800 0180
+           0600 0100 0200 0000
+           0800 0500 b8220100
+           0700 0600 727200 00
+           0c00 0700 00000000 05000000
+           0800 0800 00000000
+           0800 0900 ffffffff`),
+  )
+})
+
+t.test('a virtual service by address has them in network order', async t => {
+  const { payload, subject } = deleteService({ protocol: 6, address: '10.253.0.1', port: 80 })
+  t.equal(subject, 'tcp 10.253.0.1:80')
+  t.same(
+    payload,
+    hex(`03 01 0000
+         3000 0180
+           0600 0100 0200 0000
+           0600 0200 0600 0000
+           1400 0300 0afd0001 000000000000000000000000
+           0600 0400 0050 0000`),
+  )
+})
+
+t.test('persistence sets its flag and timeout', async t => {
+  const { payload } = addService(1, { scheduler: 'wlc', persistence: 300 })
+  const { service } = commandAttributes.decode(payload.subarray(4) as Buffer)
+  t.match(service, { timeout: 300, flags: { flags: 1, mask: 5 }, scheduler: 'wlc' })
+})
+
+t.test('a destination carries all that the kernel demands', async t => {
+  const request = addDestination(0x122b8, {
+    address: '10.254.0.3',
+    port: 80,
+    weight: 1,
+    upperThreshold: 0x69200000,
+  })
+  t.equal(request.operation, 'add destination')
+  t.equal(request.subject, '10.254.0.3:80 of fwmark 0x122b8')
+  t.same(
+    request.payload,
+    hex(`05 01 0000
+         1400 0180
+           0600 0100 0200 0000
+           0800 0500 b8220100
+         4800 0280
+           1400 0100 0afe0003 000000000000000000000000
+           0600 0200 0050 0000
+           0800 0300 00000000
+           0800 0400 01000000
+           0800 0500 00002069
+           0800 0600 00000000
+           0600 0b00 0200 0000`),
+  )
+})
+
+t.test('deleting a destination names it only', async t => {
+  t.same(
+    deleteDestination(1, { address: '10.254.0.3', port: 80 }).payload,
+    hex(`07 01 0000
+         1400 0180  0600 0100 0200 0000  0800 0500 01000000
+         2800 0280
+           1400 0100 0afe0003 000000000000000000000000
+           0600 0200 0050 0000
+           0600 0b00 0200 0000`),
+  )
+})
+
+t.test('a virtual service of the kernel is read without the flag that is its own', async t => {
+  const payload = hex(`01 01 0000
+    8400 0180
+      0600 0100 0200 0000
+      0800 0500 b8220100
+      0700 0600 727200 00
+      0c00 0700 02000000 ffffffff
+      0800 0800 2c010000
+      0800 0900 ffffffff
+      1800 0a00  0800 0100 07000000  0800 0200 07000000  0400 6300
+      2800 0c00  0c00 0100 0700000000000000  0c00 0200 0900000000000000  0c00 0400 0000000001000000`)
+  payload.writeUInt16LE(payload.length - 4, 4)
+  t.same(decodeService(payload), {
+    key: 0x122b8,
+    scheduler: 'rr',
+    persistence: 0,
+    onePacket: false,
+    connections: 7n,
+    incomingPackets: 9n,
+    outgoingPackets: 0n,
+    incomingBytes: 0x1_00000000n,
+    outgoingBytes: 0n,
+  })
+})
+
+t.test('a destination of an old kernel has no address family and is read all the same', async t => {
+  const payload = hex(`05 01 0000  0000 0280
+      1400 0100 0afe0003 000000000000000000000000
+      0600 0200 0050 0000
+      0800 0300 01000000
+      0800 0400 01000100
+      0800 0700 05000000
+      0800 0800 06000000`)
+  payload.writeUInt16LE(payload.length - 4, 4)
+  t.match(decodeDestination(payload), {
+    address: '10.254.0.3',
+    port: 80,
+    weight: 65537,
+    forwardingMethod: 'local-node',
+    active: 5,
+    inactive: 6,
+    upperThreshold: 0,
+  })
+})
+
+t.test('what is not IPv4 is left out', async t => {
+  t.equal(decodeService(hex('01 01 0000 0c00 0180 0600 0100 0a00 0000')), null)
+  t.equal(decodeDestination(hex('05 01 0000 0c00 0280 0600 0b00 0a00 0000')), null)
+  t.equal(decodeDestination(hex('05 01 0000')), null)
+})
+
+t.test('lists are dumps, and timeouts are three numbers', async t => {
+  t.equal(listServices().flags, 0x300)
+  t.equal(listDestinations(1).flags, 0x300)
+  const { payload } = setTimeouts({ tcp: 900, tcpFin: 120, udp: 300 })
+  t.same(payload, hex('0c 01 0000  0800 0400 84030000  0800 0500 78000000  0800 0600 2c010000'))
+  t.same(getTimeouts().decode(payload as Buffer, 0), { tcp: 900, tcpFin: 120, udp: 300 })
+  t.same(getInfo().decode(hex('0e 01 0000 0800 0100 01020100 0800 0200 00100000'), 0), {
+    version: '1.2.1',
+    connectionTableSize: 4096,
+  })
+})
+
+t.test('a virtual service is described as people write it', async t => {
+  t.equal(describeService(0x10050), 'fwmark 0x10050')
+  t.equal(describeService({ protocol: 132, address: '10.0.0.1', port: 1 }), 'sctp 10.0.0.1:1')
+  t.equal(describeService({ protocol: 50, address: '10.0.0.1', port: 1 }), 'protocol 50 10.0.0.1:1')
+})
+
+t.test('every destination that is sent can be read back', async t => {
+  for (let seed = 1; seed <= 100; seed++) {
+    const random = new Random(seed * 40503)
+    const destination = {
+      address: random.ipv4(),
+      port: random.between(0, 65535),
+      weight: random.between(0, 65535),
+      upperThreshold: random.u32(),
+      lowerThreshold: random.u32(),
+      forwardingMethod: random.pick(['masquerade', 'tunnel', 'direct-route'] as const),
+    }
+    const { payload } = addDestination(random.between(1, 0x3ffff), destination)
+    t.match(decodeDestination(payload as Buffer), destination, `seed ${seed}`)
+  }
+})

@@ -1,0 +1,199 @@
+import t from 'tap'
+import { decodeMessages } from '../../../src/netlink/message.js'
+import {
+  addAddress,
+  addRoute,
+  addRule,
+  addVeth,
+  decodeAddress,
+  decodeLink,
+  decodeRoute,
+  decodeRule,
+  deleteRoute,
+  getNamespaceId,
+  listRoutes,
+  parsePrefix,
+  setLink,
+} from '../../../src/netlink/route.js'
+import { decodeEvent } from '../../../src/netlink/watch.js'
+import { Random } from '../../helpers/random.js'
+
+const hex = (text: string) => Buffer.from(text.replace(/[^0-9a-f]/g, ''), 'hex')
+
+t.test('a veth pair is one message, its peer in another namespace', async t => {
+  const request = addVeth({ name: 'a', peerName: 'b', peerNamespace: 9, mtu: 1400 })
+  t.equal(request.type, 16, 'RTM_NEWLINK')
+  t.equal(request.flags, 0x600)
+  t.same(
+    request.payload,
+    hex(`00 00 0000 00000000 01000000 01000000
+         0600 0300 6100 0000
+         0800 0400 78050000
+         4000 1280
+           0900 0100 7665746800 000000
+           3000 0200
+             2c00 0100
+               00 00 0000 00000000 00000000 00000000
+               0600 0300 6200 0000
+               0800 0400 78050000
+               0800 1c00 09000000`),
+  )
+})
+
+t.test('a link is changed by index, and only in what is said', async t => {
+  t.same(setLink(5, { up: true }).payload, hex('00 00 0000 05000000 01000000 01000000'))
+  t.same(setLink(5, { up: false }).payload, hex('00 00 0000 05000000 00000000 01000000'))
+  t.same(setLink(5, { mtu: 1400 }).payload, hex('00 00 0000 05000000 00000000 00000000 0800 0400 78050000'))
+})
+
+t.test('a link is read through attributes that nobody here knows', async t => {
+  const payload = hex(`00 00 0100 05000000 43100100 00000000
+    0700 0300 6d6573 00
+    0800 0400 78050000
+    0a00 0100 02420a000001 0000
+    0800 0500 07000000
+    0800 2500 02000000
+    1000 1200 0900 0100 7665746800 000000
+    0700 1a80 ffffff 00
+    0500 ff3f 01 000000`)
+  t.same(decodeLink(payload), {
+    index: 5,
+    name: 'mes',
+    kind: 'veth',
+    up: true,
+    mtu: 1400,
+    hardwareAddress: '02:42:0a:00:00:01',
+    peerIndex: 7,
+    peerNamespaceId: 2,
+    master: null,
+    alias: null,
+  })
+  t.equal(decodeLink(hex('00 00 0000')), null)
+})
+
+t.test('a default route in a table above 255 names it in an attribute', async t => {
+  const request = addRoute({
+    table: 1090,
+    destination: '0.0.0.0/0',
+    linkIndex: 3,
+    gateway: '10.254.0.1',
+    source: null,
+    protocol: 109,
+    onlink: true,
+  })
+  t.equal(request.subject, '0.0.0.0/0 in table 1090')
+  t.same(
+    request.payload,
+    hex(`02 00 00 00  00 6d 00 01  04000000
+         0800 0400 03000000
+         0800 0500 0afe0001
+         0800 0f00 42040000`),
+  )
+})
+
+t.test('a route without gateway is of link scope, a local one of host scope', async t => {
+  const route = {
+    table: 254,
+    destination: '10.254.0.5/32',
+    linkIndex: 3,
+    gateway: null,
+    source: null,
+    protocol: 1,
+  }
+  t.same(addRoute(route).payload.subarray(0, 12), hex('02 20 00 00 fe 01 fd 01 00000000'))
+  t.same(
+    addRoute({ ...route, type: 'local' }).payload.subarray(0, 12),
+    hex('02 20 00 00 fe 01 fe 02 00000000'),
+  )
+  t.same(deleteRoute(route).payload.subarray(0, 12), hex('02 20 00 00 fe 01 ff 01 00000000'), 'any scope')
+})
+
+t.test('cached routes and other families are no routes', async t => {
+  t.equal(decodeRoute(hex('02 20 00 00 fe 02 00 01 00020000')), null)
+  t.equal(decodeRoute(hex('0a 20 00 00 fe 02 00 01 00000000')), null)
+  t.match(decodeRoute(hex('02 00 00 00 fe 04 00 06 00000000')), {
+    destination: '0.0.0.0/0',
+    type: 'blackhole',
+    protocol: 4,
+    linkIndex: null,
+  })
+})
+
+t.test('routes are filtered by protocol and table', async t => {
+  const route = (protocol: number, table: number) =>
+    addRoute({ table, destination: '10.0.0.0/8', linkIndex: 1, gateway: null, source: null, protocol })
+      .payload as Buffer
+  const query = listRoutes({ protocol: 109, table: 1090 })
+  t.match(query.decode(route(109, 1090), 24), { destination: '10.0.0.0/8' })
+  t.equal(query.decode(route(109, 254), 24), null)
+  t.equal(query.decode(route(2, 1090), 24), null)
+})
+
+t.test('a rule carries the protocol it is recognised by', async t => {
+  t.same(
+    addRule({ priority: 1090, source: '10.254.0.5/32', table: 1090, protocol: 109 }).payload,
+    hex(`02 00 20 00  00 00 00 01  00000000
+         0800 0200 0afe0005
+         0800 0600 42040000
+         0800 0f00 42040000
+         0500 1500 6d 000000`),
+  )
+})
+
+t.test('what is sent can be read back', async t => {
+  for (let seed = 1; seed <= 100; seed++) {
+    const random = new Random(seed * 16807)
+    const route = {
+      table: random.pick([1, 100, 254, 255, 256, 1090, 70000]),
+      destination: random.pick([
+        `${random.ipv4()}/32`,
+        `${random.ipv4()}/${random.between(1, 31)}`,
+        '0.0.0.0/0',
+      ]),
+      type: random.pick(['unicast', 'local', 'blackhole', 'unreachable'] as const),
+      linkIndex: random.pick([null, random.between(1, 5000)]),
+      gateway: random.pick([null, random.ipv4()]),
+      source: random.pick([null, random.ipv4()]),
+      protocol: random.between(0, 255),
+      onlink: random.pick([true, false]),
+      metric: random.between(0, 9),
+    }
+    t.same(decodeRoute(addRoute(route).payload as Buffer), route, `route, seed ${seed}`)
+    const rule = {
+      priority: random.u32(),
+      source: random.pick([null, `${random.ipv4()}/${random.between(1, 32)}`]),
+      table: route.table,
+      protocol: random.between(0, 255),
+      fwmark: random.pick([null, random.u32()]),
+      inputLink: random.pick([null, 'mesh0']),
+    }
+    t.match(decodeRule(addRule(rule).payload as Buffer), { ...rule, lookup: true }, `rule, seed ${seed}`)
+    const address = {
+      linkIndex: random.between(1, 5000),
+      address: `${random.ipv4()}/${random.between(0, 32)}`,
+    }
+    t.same(decodeAddress(addAddress(address).payload as Buffer), address, `address, seed ${seed}`)
+  }
+})
+
+t.test('prefixes are read strictly', async t => {
+  t.same(parsePrefix('10.0.0.0/8'), { address: '10.0.0.0', length: 8 })
+  t.same(parsePrefix('10.0.0.1'), { address: '10.0.0.1', length: 32 })
+  for (const bad of ['10.0.0.0/33', '10.0.0.0/', '10.0.0.0/8/8', '10.0.0.0/x'])
+    t.throws(() => parsePrefix(bad), RangeError, bad)
+})
+
+t.test('a namespace is numbered by its descriptor', async t => {
+  const query = getNamespaceId(7)
+  t.same(query.payload, hex('00000000 0800 0300 07000000'))
+  t.equal(query.decode(hex('00000000 0800 0100 ffffffff'), 88), -1)
+})
+
+t.test('events tell what came and what went', async t => {
+  const rule = addRule({ priority: 7, source: null, table: 1, protocol: 9 }).payload
+  const event = (type: number) => decodeEvent({ type, flags: 0, sequence: 0, payload: rule as Buffer })
+  t.match(event(32), { kind: 'rule', gone: false, reading: { priority: 7 } })
+  t.match(event(33), { kind: 'rule', gone: true })
+  t.equal(event(99), null)
+  t.same(decodeMessages(Buffer.alloc(0)), [])
+})
