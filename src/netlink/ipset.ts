@@ -23,7 +23,7 @@ const inet = 2 // AF_INET, NFPROTO_IPV4
 const protocol = 6
 
 /** IPSET_CMD_*, linux/netfilter/ipset/ip_set.h. */
-const commands = { create: 2, destroy: 3, flush: 4, list: 7, add: 9, delete: 10, type: 13 } as const
+const commands = { create: 2, destroy: 3, flush: 4, swap: 6, list: 7, add: 9, delete: 10, type: 13 } as const
 
 /** IPSET_ATTR_IPADDR_*. */
 const addressAttributes = attributes({ ipv4: [1, netIPv4] }) // IPSET_ATTR_IPADDR_IPV4
@@ -178,6 +178,16 @@ export function destroySet(name: string): Request {
 /** Removes all elements. ENOENT: no such set. */
 export function flushSet(name: string): Request {
   return request('flush set', name, commands.flush, 0, setCommand.encode({ protocol, name }))
+}
+
+/**
+ * Exchanges the contents of two sets, while rules go on using them by name. ENOENT: no
+ * such set. IPSET_ERR_TYPE_MISMATCH: their elements are of different kinds.
+ */
+export function swapSets(one: string, other: string): Request {
+  // IPSET_ATTR_SETNAME2 has the number of IPSET_ATTR_TYPENAME
+  const body = setCommand.encode({ protocol, name: one, typeName: other })
+  return request('swap set', `${one} and ${other}`, commands.swap, 0, body)
 }
 
 /** An element already there gets the given mark and is no error. ENOENT: no such set. */

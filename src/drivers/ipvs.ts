@@ -1,0 +1,223 @@
+/**
+ * Driver of IPVS in the sandbox: virtual services, destinations, timeouts. The
+ * sandbox is the mesh's alone, and so is every virtual service in it; one matched by
+ * address was made by hand and is observed only to be removed.
+ */
+import { MeshError, type NetlinkError } from '../errors.js'
+import type { Change } from '../kernel/change.js'
+import type { Driver, Places } from '../kernel/driver.js'
+import {
+  type DestinationObject,
+  type DestinationReading,
+  type ForeignServiceObject,
+  type KernelObject,
+  keyOf,
+  type TimeoutsObject,
+  type VirtualServiceObject,
+} from '../kernel/objects.js'
+import type { NetlinkConnection } from '../netlink/connection.js'
+import {
+  addDestination,
+  addService,
+  deleteDestination,
+  deleteService,
+  getTimeouts,
+  listDestinations,
+  listServices,
+  setTimeouts,
+  updateDestination,
+  updateService,
+} from '../netlink/ipvs.js'
+import type { Request } from '../netlink/message.js'
+import { destinationConfiguration, destinationObject, serviceObject } from './ipvs-objects.js'
+import { Outcomes, placeIsGone } from './places.js'
+import { loadModule } from './programs.js'
+import type { Sockets } from './sockets.js'
+
+type IpvsObject = VirtualServiceObject | DestinationObject | ForeignServiceObject | TimeoutsObject
+
+export function createIpvsDriver(sockets: Sockets): Driver {
+  return {
+    name: 'ipvs',
+    kinds: ['virtualService', 'destination', 'foreignService', 'timeouts'],
+    async observe(places) {
+      if (!places.has('mesh')) return { objects: [] }
+      try {
+        return await withIpvs(sockets, places, readAll)
+      } catch (error) {
+        if (placeIsGone(error)) return { objects: [] }
+        throw error
+      }
+    },
+    async apply(changes, places) {
+      const outcomes = new Outcomes()
+      try {
+        await withIpvs(sockets, places, connection => applyAll(changes, connection, outcomes))
+      } catch (error) {
+        outcomes.failAll(changes, error)
+      }
+      return outcomes.list(changes)
+    },
+  }
+}
+
+/** Runs with a connection to a kernel that has IPVS, loading its module if need be. Throws MESH_UNSUPPORTED. */
+async function withIpvs<T>(
+  sockets: Sockets,
+  places: Places,
+  run: (connection: NetlinkConnection) => Promise<T>,
+): Promise<T> {
+  const attempt = () => sockets.use('generic', places, 'mesh', run)
+  try {
+    return await attempt()
+  } catch (error) {
+    if (!lacksIpvs(error)) throw error
+    await loadModule('ip_vs')
+  }
+  try {
+    return await attempt()
+  } catch (error) {
+    if (!lacksIpvs(error)) throw error
+    throw new MeshError(
+      'MESH_UNSUPPORTED',
+      'kernel without IPVS: modprobe ip_vs did not help; boot a kernel with CONFIG_IP_VS, ' +
+        'or install the modules package that belongs to this one (linux-modules-extra on some distributions)',
+      { cause: error },
+    )
+  }
+}
+
+function lacksIpvs(error: unknown): boolean {
+  return error instanceof MeshError && error.code === 'MESH_UNSUPPORTED'
+}
+
+async function readAll(
+  connection: NetlinkConnection,
+): Promise<{ objects: KernelObject[]; readings: Map<string, DestinationReading> }> {
+  const services = await connection.dump(listServices())
+  const byMark = services.flatMap(service =>
+    typeof service.key === 'number' ? [{ ...service, key: service.key }] : [],
+  )
+  const destinations = await connection.dumpAll(byMark.map(({ key }) => listDestinations(key)))
+  const objects: KernelObject[] = services.map(serviceObject)
+  const readings = new Map<string, DestinationReading>()
+  for (const [i, { key }] of byMark.entries())
+    for (const reading of destinations[i] ?? []) {
+      const object = destinationObject(key, reading)
+      objects.push(object)
+      readings.set(keyOf(object), { active: reading.active, inactive: reading.inactive })
+    }
+  const [timeouts] = await connection.get(getTimeouts())
+  if (timeouts) objects.push({ kind: 'timeouts', ...timeouts })
+  return { objects, readings }
+}
+
+/** All changes in batches, in order; those that found another state than was observed once more. */
+async function applyAll(
+  changes: readonly Change[],
+  connection: NetlinkConnection,
+  outcomes: Outcomes,
+): Promise<void> {
+  const making = changes.filter(change => change.type !== 'remove' || change.object.kind !== 'timeouts')
+  const retries = await send(making, requestFor, connection, outcomes)
+  const modules = new Set(retries.flatMap(({ change, error }) => missingScheduler(change, error) ?? []))
+  for (const name of modules) await loadModule(`ip_vs_${name}`)
+  const still = await send(
+    retries.map(({ change }) => change),
+    retryFor,
+    connection,
+    outcomes,
+  )
+  for (const { change, error } of still) outcomes.fail(change, explain(change, error))
+
+  function retryFor(change: Change): Request {
+    const { error } = retries.find(retry => retry.change === change)!
+    return alternativeFor(change, error) ?? requestFor(change)
+  }
+}
+
+interface Refused {
+  readonly change: Change
+  readonly error: NetlinkError
+}
+
+/** Sends one request per change; returns those refused for a reason that another attempt may overcome. */
+async function send(
+  changes: readonly Change[],
+  toRequest: (change: Change) => Request,
+  connection: NetlinkConnection,
+  outcomes: Outcomes,
+): Promise<Refused[]> {
+  if (changes.length === 0) return []
+  const errors = await connection.request(changes.map(toRequest))
+  const refused: Refused[] = []
+  for (const [i, error] of errors.entries()) {
+    const change = changes[i]!
+    if (!error || isSoAlready(change, error)) continue
+    if (alternativeFor(change, error) || missingScheduler(change, error)) refused.push({ change, error })
+    else outcomes.fail(change, explain(change, error))
+  }
+  return refused
+}
+
+function requestFor(change: Change): Request {
+  const object = change.object as IpvsObject
+  switch (object.kind) {
+    case 'timeouts':
+      return setTimeouts(object)
+    case 'foreignService':
+      return deleteService(object)
+    case 'virtualService':
+      if (change.type === 'remove') return deleteService(object.fwmark)
+      return change.type === 'add' ? addService(object.fwmark, object) : updateService(object.fwmark, object)
+    case 'destination': {
+      const destination = destinationConfiguration(object)
+      if (change.type === 'remove') return deleteDestination(object.fwmark, destination)
+      return change.type === 'add'
+        ? addDestination(object.fwmark, destination)
+        : updateDestination(object.fwmark, destination)
+    }
+  }
+}
+
+/**
+ * What "already so" looks like: ip_vs_ctl.c answers ESRCH for a missing virtual
+ * service (on anything but NEW_SERVICE) and ENOENT for a missing destination.
+ */
+function isSoAlready(change: Change, error: NetlinkError): boolean {
+  if (change.type !== 'remove') return false
+  return error.errnoName === 'ESRCH' || (change.object.kind === 'destination' && error.errnoName === 'ENOENT')
+}
+
+/** The other verb, where the object is there though it was to be added, or gone though it was to be changed. */
+function alternativeFor(change: Change, error: NetlinkError): Request | null {
+  const object = change.object as IpvsObject
+  const { errnoName } = error
+  if (object.kind === 'virtualService') {
+    if (change.type === 'add' && errnoName === 'EEXIST') return updateService(object.fwmark, object)
+    if (change.type === 'update' && errnoName === 'ESRCH') return addService(object.fwmark, object)
+  }
+  if (object.kind === 'destination') {
+    const destination = destinationConfiguration(object)
+    if (change.type === 'add' && errnoName === 'EEXIST') return updateDestination(object.fwmark, destination)
+    if (change.type === 'update' && errnoName === 'ENOENT') return addDestination(object.fwmark, destination)
+  }
+  return null
+}
+
+/** Name of the scheduler whose module is missing: that is what ENOENT on NEW_SERVICE and SET_SERVICE means. */
+function missingScheduler(change: Change, error: NetlinkError): string | null {
+  const { object } = change
+  const asks = object.kind === 'virtualService' && change.type !== 'remove'
+  return asks && error.errnoName === 'ENOENT' ? object.scheduler : null
+}
+
+function explain(change: Change, error: NetlinkError): Error {
+  const scheduler = missingScheduler(change, error)
+  if (scheduler === null) return error
+  return new MeshError(
+    'MESH_UNSUPPORTED',
+    `${error.operation} ${error.subject}: the kernel has no scheduler ${scheduler}; modprobe ip_vs_${scheduler}, or choose another`,
+    { cause: error },
+  )
+}

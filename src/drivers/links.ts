@@ -1,0 +1,201 @@
+/**
+ * Driver of links, addresses, routes and policy rules, by rtnetlink. Each place gets
+ * one batch for its links and one for all else; a place that fails leaves the others
+ * alone. How readings become objects is in link-objects.ts.
+ */
+import type { Change } from '../kernel/change.js'
+import type { Driver, Places } from '../kernel/driver.js'
+import type { AddressObject, Place, RouteObject, RuleObject } from '../kernel/objects.js'
+import { meshProtocol } from '../kernel/ownership.js'
+import type { NetlinkConnection } from '../netlink/connection.js'
+import type { Request } from '../netlink/message.js'
+import {
+  addAddress,
+  addRoute,
+  addRule,
+  deleteAddress,
+  deleteRoute,
+  deleteRule,
+  getLink,
+  listAddresses,
+  listLinks,
+  listRoutes,
+  listRules,
+  replaceRoute,
+} from '../netlink/route.js'
+import { objectsOf, type PlaceReading, routeConfiguration, ruleConfiguration } from './link-objects.js'
+import { groupByPlace, Outcomes, placeIsGone } from './places.js'
+import type { Sockets } from './sockets.js'
+import { makeLinks, removeLinks } from './veths.js'
+
+const mainTable = 254 // RT_TABLE_MAIN, linux/rtnetlink.h
+
+type InPlace = AddressObject | RouteObject | RuleObject
+
+export function createLinkDriver(sockets: Sockets): Driver {
+  return {
+    name: 'link',
+    kinds: ['link', 'address', 'route', 'rule'],
+    async observe(places) {
+      const readings = new Map<Place, PlaceReading>()
+      for (const place of places.keys()) {
+        const reading = await readPlace(sockets, places, place)
+        if (reading) readings.set(place, reading)
+      }
+      return { objects: objectsOf(readings) }
+    },
+    async apply(changes, places) {
+      const outcomes = new Outcomes()
+      const links = changes.filter(change => change.object.kind === 'link')
+      const others = changes.filter(change => change.object.kind !== 'link')
+      // links are there before what sits on them, and go after it
+      await makeLinks(links.filter(isMaking), sockets, places, outcomes)
+      for (const [place, own] of groupByPlace(others))
+        await applyInPlace(own, sockets, places, place, outcomes).catch(error => outcomes.failAll(own, error))
+      await removeLinks(
+        links.filter(change => !isMaking(change)),
+        sockets,
+        places,
+        outcomes,
+      )
+      return outcomes.list(changes)
+    },
+  }
+}
+
+function isMaking(change: Change): boolean {
+  return change.type !== 'remove'
+}
+
+/** Everything rtnetlink tells of one place; null when it is gone. */
+async function readPlace(sockets: Sockets, places: Places, place: Place): Promise<PlaceReading | null> {
+  try {
+    return await sockets.use('route', places, place, async connection => ({
+      links: await connection.dump(listLinks()),
+      addresses: await connection.dump(listAddresses()),
+      routes: await connection.dump(listRoutes({ protocol: meshProtocol })),
+      rules: await connection.dump(listRules()),
+    }))
+  } catch (error) {
+    if (placeIsGone(error)) return null
+    throw error
+  }
+}
+
+/** Addresses, routes and rules of one place in one batch, in the order given. */
+async function applyInPlace(
+  changes: readonly Change[],
+  sockets: Sockets,
+  places: Places,
+  place: Place,
+  outcomes: Outcomes,
+): Promise<void> {
+  await sockets.use('route', places, place, async connection => {
+    const indices = await linkIndices(connection, changes)
+    const sent: { change: Change; request: Request }[] = []
+    for (const change of changes) {
+      try {
+        const request = requestFor(change, indices)
+        if (request) sent.push({ change, request })
+      } catch (error) {
+        outcomes.fail(change, error)
+      }
+    }
+    const errors = await connection.request(sent.map(({ request }) => request))
+    for (const [i, error] of errors.entries()) {
+      const { change } = sent[i]!
+      if (error && !isSoAlready(change, error.errnoName)) outcomes.fail(change, error)
+    }
+    await replaceOwnRoutes(changes, outcomes, connection, indices)
+  })
+}
+
+/** Index by name of the links that these changes are about; as many questions as there are names. */
+async function linkIndices(
+  connection: NetlinkConnection,
+  changes: readonly Change[],
+): Promise<ReadonlyMap<string, number>> {
+  const names = new Set<string>()
+  for (const { object } of changes)
+    if ((object.kind === 'address' || object.kind === 'route') && object.link !== '') names.add(object.link)
+  const indices = new Map<string, number>()
+  for (const name of names) {
+    try {
+      const [link] = await connection.get(getLink(name))
+      if (link) indices.set(name, link.index)
+    } catch (error) {
+      if ((error as { errnoName?: unknown }).errnoName !== 'ENODEV') throw error
+    }
+  }
+  return indices
+}
+
+/** The request that makes a change; null where the link is gone, and with it what was to be removed. */
+function requestFor(change: Change, indices: ReadonlyMap<string, number>): Request | null {
+  const object = change.object as InPlace
+  const removing = change.type === 'remove'
+  if (object.kind === 'rule') {
+    const rule = ruleConfiguration(object)
+    return removing ? deleteRule(rule) : addRule(rule)
+  }
+  const index = object.link === '' ? null : (indices.get(object.link) ?? undefined)
+  if (index === undefined) {
+    if (removing) return null
+    throw new Error(`${describe(object)}: there is no link ${object.link} in ${object.place}`)
+  }
+  if (object.kind === 'address') {
+    const address = { linkIndex: index ?? 0, address: object.address }
+    return removing ? deleteAddress(address) : addAddress(address)
+  }
+  const route = routeConfiguration(object, index)
+  if (removing) return deleteRoute(route)
+  // The host's main table is not ours alone: a route that somebody else has there stays, and is told of.
+  return change.type === 'add' && sharesTable(object) ? addRoute(route) : replaceRoute(route)
+}
+
+function sharesTable(route: RouteObject): boolean {
+  return route.place === 'host' && route.table === mainTable
+}
+
+function describe(object: AddressObject | RouteObject): string {
+  return object.kind === 'address' ? `add address ${object.address}` : `add route ${object.destination}`
+}
+
+/** Errors that mean the kernel is as it should be. */
+const soAlready: Readonly<Record<InPlace['kind'], { make: readonly string[]; remove: readonly string[] }>> = {
+  address: { make: ['EEXIST'], remove: ['EADDRNOTAVAIL', 'ENODEV'] },
+  route: { make: [], remove: ['ESRCH', 'ENODEV'] },
+  rule: { make: ['EEXIST'], remove: ['ENOENT'] },
+}
+
+function isSoAlready(change: Change, errnoName: string): boolean {
+  const errors = soAlready[(change.object as InPlace).kind]
+  return (change.type === 'remove' ? errors.remove : errors.make).includes(errnoName)
+}
+
+/** A route in a shared table that was there already: ours is put right, another's stays in the way. */
+async function replaceOwnRoutes(
+  changes: readonly Change[],
+  outcomes: Outcomes,
+  connection: NetlinkConnection,
+  indices: ReadonlyMap<string, number>,
+): Promise<void> {
+  for (const change of changes) {
+    const { object } = change
+    if (object.kind !== 'route' || change.type !== 'add' || !sharesTable(object)) continue
+    if (outcomes.errorOf(change)?.message.includes('EEXIST') !== true) continue
+    const routes = await connection.dump(listRoutes({ table: object.table }))
+    const present = routes.filter(route => route.destination === object.destination && route.metric === 0)
+    if (present.some(route => route.protocol !== meshProtocol)) {
+      const [other] = present
+      const reason = `another route to ${object.destination} is there (protocol ${other?.protocol}, via ${other?.gateway})`
+      outcomes.fail(change, new Error(`add route ${object.destination} in table ${object.table}: ${reason}`))
+      continue
+    }
+    const [error] = await connection.request([
+      replaceRoute(routeConfiguration(object, indices.get(object.link) ?? null)),
+    ])
+    if (error) outcomes.fail(change, error)
+    else outcomes.clear(change)
+  }
+}

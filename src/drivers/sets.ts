@@ -1,0 +1,156 @@
+/**
+ * Driver of ipsets and their elements, by netlink. Sets of ours are those whose names
+ * begin with `mesh-`; they exist in the host and in the sandbox.
+ */
+import type { Change } from '../kernel/change.js'
+import type { Driver, Places } from '../kernel/driver.js'
+import type { EntryObject, KernelObject, Place, SetObject, SetType } from '../kernel/objects.js'
+import { setPrefix } from '../kernel/ownership.js'
+import type { NetlinkConnection } from '../netlink/connection.js'
+import {
+  addEntry,
+  createSet,
+  deleteEntry,
+  destroySet,
+  listEntries,
+  listSets,
+  swapSets,
+} from '../netlink/ipset.js'
+import type { Request } from '../netlink/message.js'
+import { groupByPlace, Outcomes, placeIsGone } from './places.js'
+import type { Sockets } from './sockets.js'
+
+const ownPlaces: readonly Place[] = ['host', 'mesh']
+/** Name of the set that takes another one's place; swapped and destroyed within one change. */
+const spareName = `${setPrefix}spare`
+
+export function createSetDriver(sockets: Sockets): Driver {
+  return {
+    name: 'set',
+    kinds: ['set', 'entry'],
+    async observe(places) {
+      const found = await Promise.all(
+        ownPlaces.filter(place => places.has(place)).map(place => observePlace(sockets, places, place)),
+      )
+      return { objects: found.flat() }
+    },
+    async apply(changes, places) {
+      const outcomes = new Outcomes()
+      for (const [place, own] of groupByPlace(changes)) {
+        try {
+          await sockets.use('netfilter', places, place, connection => applyInPlace(own, connection, outcomes))
+        } catch (error) {
+          outcomes.failAll(own, error)
+        }
+      }
+      return outcomes.list(changes)
+    },
+  }
+}
+
+async function observePlace(sockets: Sockets, places: Places, place: Place): Promise<KernelObject[]> {
+  try {
+    return await sockets.use('netfilter', places, place, async connection => {
+      const sets = (await connection.dump(listSets())).filter(({ name }) => name.startsWith(setPrefix))
+      const elements = await connection.dumpAll(sets.map(({ name }) => listEntries(name)))
+      const objects: KernelObject[] = []
+      for (const [i, { name, type, skbinfo }] of sets.entries()) {
+        // A type we do not know comes from a hand; it differs from any wanted one.
+        objects.push({ kind: 'set', place, name, type: type as SetType, skbinfo })
+        for (const { element, mark } of (elements[i] ?? []).flat())
+          objects.push({ kind: 'entry', place, set: name, element, mark })
+      }
+      return objects
+    })
+  } catch (error) {
+    if (placeIsGone(error)) return []
+    throw error
+  }
+}
+
+/** Elements go in batches; a change of a set is made in between, where it stands. */
+async function applyInPlace(
+  changes: readonly Change[],
+  connection: NetlinkConnection,
+  outcomes: Outcomes,
+): Promise<void> {
+  let batch: Change[] = []
+  const flush = async () => {
+    const own = batch
+    batch = []
+    await sendBatch(own, connection, outcomes)
+  }
+  for (const change of changes) {
+    if (change.object.kind === 'set' && change.type === 'update') {
+      await flush()
+      await replaceSet(change.object, connection).catch(error => outcomes.fail(change, error))
+    } else batch.push(change)
+  }
+  await flush()
+}
+
+async function sendBatch(
+  changes: readonly Change[],
+  connection: NetlinkConnection,
+  outcomes: Outcomes,
+): Promise<void> {
+  const sent: { change: Change; request: Request }[] = []
+  for (const change of changes) {
+    try {
+      sent.push({ change, request: requestFor(change) })
+    } catch (error) {
+      outcomes.fail(change, error)
+    }
+  }
+  const errors = await connection.request(sent.map(({ request }) => request))
+  for (const [i, error] of errors.entries()) {
+    const { change } = sent[i]!
+    if (error && !isSoAlready(change, error.errnoName)) outcomes.fail(change, error)
+  }
+}
+
+function requestFor(change: Change): Request {
+  const object = change.object as SetObject | EntryObject
+  const removing = change.type === 'remove'
+  if (object.kind === 'set') return removing ? destroySet(object.name) : createSet(object)
+  return removing
+    ? deleteEntry(object.set, object.element)
+    : addEntry(object.set, object.element, object.mark)
+}
+
+/** A set (or the set of an element) that is gone has nothing left to remove. */
+function isSoAlready(change: Change, errnoName: string): boolean {
+  if (change.type === 'remove') return errnoName === 'ENOENT'
+  return change.object.kind === 'set' && errnoName === 'EEXIST'
+}
+
+/**
+ * Puts a set of another form in place of the one that bears its name. While rules
+ * use a set it can't be destroyed, but swapped with one of the same kind of elements;
+ * the elements move along, as far as they fit.
+ */
+async function replaceSet(set: SetObject, connection: NetlinkConnection): Promise<void> {
+  const one = async (request: Request) => {
+    const [error] = await connection.request([request])
+    return error ?? null
+  }
+  await one(destroySet(spareName))
+  const created = await one(createSet({ ...set, name: spareName }))
+  if (created) throw created
+  await copyEntries(set, connection)
+  const swapped = await one(swapSets(spareName, set.name))
+  // frees the name: after a swap the spare is the old set, without one it is of no use
+  await one(destroySet(spareName))
+  if (!swapped) return
+  if (swapped.errnoName !== 'IPSET_ERR_TYPE_MISMATCH') throw swapped
+  const destroyed = await one(destroySet(set.name))
+  if (destroyed) throw destroyed
+  const again = await one(createSet(set))
+  if (again) throw again
+}
+
+async function copyEntries(set: SetObject, connection: NetlinkConnection): Promise<void> {
+  const entries = (await connection.dump(listEntries(set.name))).flat()
+  const requests = entries.map(({ element, mark }) => addEntry(spareName, element, set.skbinfo ? mark : null))
+  await connection.request(requests)
+}
