@@ -2,6 +2,7 @@
  * A service as a person asks for it: like Service, but a published port may still
  * be open, for the mesh to choose (`settlePorts` in conflicts.ts makes a Service of it).
  */
+import { InputError } from '../errors.js'
 import type { PortSpec } from './ports.js'
 import {
   defaultDrain,
@@ -9,6 +10,7 @@ import {
   type FixedEndpoint,
   type Scheduler,
   type Selector,
+  schedulers,
 } from './service.js'
 
 export interface Publication {
@@ -32,4 +34,12 @@ export function publicationOf(name: string, fields: Partial<Omit<Publication, 'n
     scheduler: fields.scheduler ?? defaultScheduler,
     drain: fields.drain ?? defaultDrain,
   }
+}
+
+/** A scheduler by the kernel's short name. Throws InputError. */
+export function parseScheduler(text: string, field = 'scheduler'): Scheduler {
+  const scheduler = schedulers.find(name => name === text)
+  if (scheduler === undefined)
+    throw new InputError(field, text, 'the kernel has no such scheduler', `use ${schedulers.join(', ')}`)
+  return scheduler
 }
