@@ -1,29 +1,28 @@
 /**
- * All drivers together: which there are, what they see of the kernel, and how a list
- * of changes is handed to them.
+ * All drivers together: which there are, and how a list of changes is handed to them.
  */
 import type { Change, Outcome } from '../kernel/change.js'
-import type { Driver, Observation, Places } from '../kernel/driver.js'
-import type { DestinationReading, KernelObject, Kind } from '../kernel/objects.js'
+import type { Driver, Places } from '../kernel/driver.js'
+import type { Kind } from '../kernel/objects.js'
 import { createIptablesDriver } from './iptables.js'
 import type { Variant } from './iptables-variant.js'
 import { createIpvsDriver } from './ipvs.js'
 import { createLinkDriver } from './links.js'
 import { createNamespaceDriver } from './namespaces.js'
 import { createSetDriver } from './sets.js'
-import type { Sockets } from './sockets.js'
+import { Sockets } from './sockets.js'
 import { createSysctlDriver, type SysctlName } from './sysctls.js'
 
 export interface DriverOptions {
   /** As `findVariant` found it. */
   readonly variant: Variant
-  /** Connections, shared by all; the caller closes them in the end. */
-  readonly sockets: Sockets
+  /** Connections, shared by all; the caller closes them in the end. Without, they live as long as the process. */
+  readonly sockets?: Sockets
   /** Parameters whose values are observed from the first pass on. */
   readonly sysctls?: readonly SysctlName[]
 }
 
-export function createDrivers({ variant, sockets, sysctls }: DriverOptions): Driver[] {
+export function createDrivers({ variant, sockets = new Sockets(), sysctls }: DriverOptions): Driver[] {
   return [
     createNamespaceDriver(sockets),
     createLinkDriver(sockets),
@@ -32,18 +31,6 @@ export function createDrivers({ variant, sockets, sysctls }: DriverOptions): Dri
     createIptablesDriver(variant),
     createIpvsDriver(sockets),
   ]
-}
-
-/** What all drivers see. Throws the first failure: half a picture would make changes that are wrong. */
-export async function observeAll(drivers: readonly Driver[], places: Places): Promise<Observation> {
-  const found = await Promise.all(drivers.map(driver => driver.observe(places)))
-  const objects: KernelObject[] = []
-  const readings = new Map<string, DestinationReading>()
-  for (const observation of found) {
-    for (const object of observation.objects) objects.push(object)
-    for (const [key, reading] of observation.readings ?? []) readings.set(key, reading)
-  }
-  return { objects, readings }
 }
 
 /**
@@ -85,14 +72,4 @@ function runsOf(changes: readonly Change[], byKind: ReadonlyMap<Kind, Driver>): 
     else runs.push({ driver, run: [change] })
   }
   return runs
-}
-
-/** All drivers behind one face, as the reconcile loop wants them. */
-export function createKernel(options: DriverOptions) {
-  const drivers = createDrivers(options)
-  return {
-    observe: (places: Places): Promise<Observation> => observeAll(drivers, places),
-    apply: (changes: readonly Change[], places: Places): Promise<Outcome[]> =>
-      applyChanges(drivers, changes, places),
-  }
 }

@@ -5,25 +5,59 @@
  * an endpoint goes and when a published port gets its first one. No driver: flows are
  * never wanted.
  */
+import type { Change } from '../kernel/change.js'
 import type { Places } from '../kernel/driver.js'
 import type { Place } from '../kernel/objects.js'
-import { deleteFlows, type FlowFilter } from '../netlink/conntrack.js'
+import { deleteFlow, type Flow, listFlows } from '../netlink/conntrack.js'
 import { placeIsGone } from './places.js'
-import type { Sockets } from './sockets.js'
+import { Sockets } from './sockets.js'
 
 const udp = 17 // IPPROTO_UDP, linux/in.h
+const noEntry = 'ENOENT' // the flow ended by itself meanwhile
 
 /** Both hold flows of a published port: the host by its DNAT, the sandbox by IPVS. */
 const tracking: readonly Place[] = ['host', 'mesh']
 
-async function forget(sockets: Sockets, places: Places, filter: FlowFilter): Promise<number> {
+/** Which UDP flows: those sent to a published port, those that an endpoint answers. */
+export interface StaleFlows {
+  readonly publishedPorts: ReadonlySet<number>
+  readonly endpoints: ReadonlySet<string>
+}
+
+/** `8888` in a set of UDP ports, or `10.0.0.1,udp:53`; null for any other element. */
+function udpPort(set: string, element: string): number | null {
+  const found = set.endsWith('udp') ? /^(\d+)$/.exec(element) : /,udp:(\d+)$/.exec(element)
+  return found ? Number(found[1]) : null
+}
+
+/** What changes that were made leave stale: flows to ports that came or went, and of destinations that went. */
+export function staleFlows(changes: readonly Change[]): StaleFlows {
+  const publishedPorts = new Set<number>()
+  const endpoints = new Set<string>()
+  for (const { type, object } of changes) {
+    if (object.kind === 'entry') {
+      const port = udpPort(object.set, object.element)
+      if (port !== null) publishedPorts.add(port)
+    } else if (object.kind === 'destination' && type === 'remove') endpoints.add(object.address)
+  }
+  return { publishedPorts, endpoints }
+}
+
+/** Forgets these flows in host and sandbox; returns how many. Throws NetlinkError. */
+export async function forgetFlows(stale: StaleFlows, sockets: Sockets, places: Places): Promise<number> {
+  if (stale.publishedPorts.size === 0 && stale.endpoints.size === 0) return 0
+  const isStale = ({ original, reply }: Flow) =>
+    stale.publishedPorts.has(original.destinationPort) || stale.endpoints.has(reply.source)
   let count = 0
-  for (const place of tracking) {
-    if (!places.has(place)) continue
+  for (const place of tracking.filter(place => places.has(place))) {
     try {
-      count += await sockets.use('netfilter', places, place, connection =>
-        deleteFlows(connection, { ...filter, protocol: udp }),
-      )
+      await sockets.use('netfilter', places, place, async connection => {
+        const flows = (await connection.dump(listFlows({ protocol: udp }))).filter(isStale)
+        const errors = await connection.request(flows.map(deleteFlow))
+        const failure = errors.find(error => error && error.errnoName !== noEntry)
+        if (failure) throw failure
+        count += errors.filter(error => error === null).length
+      })
     } catch (error) {
       if (!placeIsGone(error)) throw error
     }
@@ -31,12 +65,12 @@ async function forget(sockets: Sockets, places: Places, filter: FlowFilter): Pro
   return count
 }
 
-/** Forgets the UDP flows sent to a published port, in host and sandbox; returns how many. Throws NetlinkError. */
-export function forgetFlowsTo(publishedPort: number, sockets: Sockets, places: Places): Promise<number> {
-  return forget(sockets, places, { originalPort: publishedPort })
-}
-
-/** Forgets the UDP flows that an endpoint answers, in host and sandbox; returns how many. Throws NetlinkError. */
-export function forgetFlowsOf(endpointAddress: string, sockets: Sockets, places: Places): Promise<number> {
-  return forget(sockets, places, { replySource: endpointAddress })
+/** Forgets what these changes, which were made, leave stale. Throws NetlinkError. */
+export async function forgetStaleFlows(changes: readonly Change[], places: Places): Promise<void> {
+  const sockets = new Sockets()
+  try {
+    await forgetFlows(staleFlows(changes), sockets, places)
+  } finally {
+    sockets.close()
+  }
 }

@@ -5,7 +5,7 @@
 import { readdirSync } from 'node:fs'
 import type { Places } from '../kernel/driver.js'
 import type { Place } from '../kernel/objects.js'
-import { meshLink, meshProtocol } from '../kernel/ownership.js'
+import { meshLink, meshProtocol, sandboxPath } from '../kernel/ownership.js'
 import { namespaceIdentity } from '../netlink/addon.js'
 import { NetlinkConnection } from '../netlink/connection.js'
 import { getLink, listRules } from '../netlink/route.js'
@@ -54,11 +54,17 @@ async function holdsMesh(path: string): Promise<boolean> {
   }
 }
 
+/** The places that are found without looking. */
+const usual: Places = new Map([
+  ['host', null],
+  ['mesh', sandboxPath],
+])
+
 /**
  * All namespaces of the machine that hold something of the mesh, but for the host's
  * and the sandbox's, which `own` names. Each is a place `container:netns-<inode>`.
  */
-export async function discoverPlaces(own: Places): Promise<Map<Place, string>> {
+export async function discoverPlaces(own: Places = usual): Promise<Map<Place, string>> {
   const seen = new Set<string | null>([null])
   for (const place of own.keys()) seen.add(identityOf(pathOf(own, place)))
   const found = new Map<Place, string>()
