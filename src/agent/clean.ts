@@ -8,10 +8,9 @@ import { dirname } from 'node:path'
 import { MeshError, reasonOf } from '../errors.js'
 import type { Change } from '../kernel/change.js'
 import { diff } from '../kernel/diff.js'
-import type { Places } from '../kernel/driver.js'
+import type { Kernel, Places } from '../kernel/driver.js'
 import { stateOf } from '../kernel/objects.js'
 import { formerIpForwardOf } from '../planner/base.js'
-import type { Kernel } from '../reconcile/reconcile.js'
 import { describe } from '../status/describe.js'
 
 export interface CleanOptions {

@@ -15,6 +15,19 @@ export interface Observation {
   readonly readings?: ReadonlyMap<string, DestinationReading>
 }
 
+/** What could be read, and what could not. */
+export interface Sight extends Observation {
+  /** Kinds whose driver could not observe: they are left alone in this pass. */
+  readonly blind: ReadonlyMap<Kind, Error>
+}
+
+/** All drivers behind one face. */
+export interface Kernel {
+  observe(places: Places): Promise<Sight>
+  /** In the order given; never throws. */
+  apply(changes: readonly Change[], places: Places): Promise<Outcome[]>
+}
+
 export interface Driver {
   readonly name: string
   readonly kinds: readonly Kind[]

@@ -6,7 +6,7 @@
 import type { Change, Outcome } from '../kernel/change.js'
 import { changeKey } from '../kernel/change.js'
 import { diff } from '../kernel/diff.js'
-import type { Observation, Places } from '../kernel/driver.js'
+import type { Kernel, Places } from '../kernel/driver.js'
 import {
   containerPlace,
   type DestinationReading,
@@ -30,18 +30,6 @@ import { retire } from '../planner/retire.js'
 import { unitsOf } from '../planner/units.js'
 import { Inheritance } from './inheritance.js'
 import type { PassKind } from './runner.js'
-
-/** What could be read, and what could not. */
-export interface Sight extends Observation {
-  /** Kinds whose driver could not observe: they are left alone in this pass. */
-  readonly blind: ReadonlyMap<Kind, Error>
-}
-
-/** All drivers behind one face. */
-export interface Kernel {
-  observe(places: Places): Promise<Sight>
-  apply(changes: readonly Change[], places: Places): Promise<Outcome[]>
-}
 
 export interface Inputs {
   readonly services: readonly Service[]

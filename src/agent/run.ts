@@ -1,0 +1,159 @@
+/**
+ * Puts the agent together and runs it: settings in, until a signal or `clean` ends it.
+ */
+import { networkInterfaces, release } from 'node:os'
+import { type Logger, pino } from 'pino'
+import { checkPool, nodeSubnet } from '../config/pool.js'
+import type { Settings } from '../config/table.js'
+import { forgetFlows, staleFlows } from '../drivers/conntrack.js'
+import { discoverPlaces } from '../drivers/discover.js'
+import { findVariant, type Variant } from '../drivers/iptables-variant.js'
+import { Sockets } from '../drivers/sockets.js'
+import { reasonOf } from '../errors.js'
+import type { Places } from '../kernel/driver.js'
+import { meshLink, sandboxPath } from '../kernel/ownership.js'
+import { type ReservedPort, reservedPorts } from '../model/conflicts.js'
+import type { Node } from '../model/snapshot.js'
+import { formerIpForwardOf, type PlanSettings, planBase } from '../planner/base.js'
+import { dockerSource } from '../sources/docker.js'
+import { FileSource } from '../sources/file.js'
+import { servicesFromFile } from '../sources/mesh-file.js'
+import { type Api, serveApi, serveMetrics } from '../status/api.js'
+import { createMetrics } from '../status/metrics.js'
+import { EmbeddedStore } from '../store/embedded.js'
+import { cleanHost, currentIpForward } from './clean.js'
+import { Collected } from './inputs.js'
+import { createKernel } from './kernel.js'
+import { Loop } from './loop.js'
+import { MeshAgent } from './mesh-agent.js'
+import { requireRoot, sctpTrouble } from './preflight.js'
+
+/** The node's place in the pool while there is one node only. */
+const onlyNode = 0
+
+const ownPlaces: Places = new Map([
+  ['host', null],
+  ['mesh', sandboxPath],
+])
+
+function hostAddresses(): { link: string; address: string }[] {
+  return Object.entries(networkInterfaces()).flatMap(([link, list]) =>
+    (list ?? []).flatMap(({ family, cidr }) => (family === 'IPv4' && cidr ? [{ link, address: cidr }] : [])),
+  )
+}
+
+async function variantOf(settings: Settings, log: Logger): Promise<Variant> {
+  if (settings.iptables !== 'auto') return settings.iptables
+  const found = await findVariant(null)
+  log.info({ variant: found.variant, reason: found.reason }, 'iptables variant')
+  return found.variant
+}
+
+function planSettings(settings: Settings, formerIpForward: '0' | '1'): PlanSettings {
+  const { mtu, tcpTimeout, tcpFinTimeout, udpTimeout } = settings
+  return {
+    sandboxPath,
+    mtu,
+    tcpTimeout,
+    tcpFinTimeout,
+    udpTimeout,
+    kernelRelease: release(),
+    formerIpForward,
+  }
+}
+
+function reserved(settings: Settings): ReservedPort[] {
+  const own = settings.metrics
+    ? [{ protocol: 'tcp' as const, port: settings.metrics.port, purpose: "the agent's own metrics" }]
+    : []
+  return [...reservedPorts, ...settings.reservedPorts, ...own]
+}
+
+/** Runs the agent until it is told to end. Throws MeshError when it cannot begin. */
+export async function runAgent(settings: Settings, version: string): Promise<void> {
+  const log = pino({ level: settings.logLevel, base: null, timestamp: pino.stdTimeFunctions.isoTime })
+  requireRoot()
+  checkPool(settings.pool, hostAddresses(), meshLink)
+  const variant = await variantOf(settings, log)
+  const node: Omit<Node, 'addresses'> = {
+    name: settings.nodeName,
+    subnet: nodeSubnet(settings.pool, settings.nodePrefix, onlyNode),
+    pool: settings.pool,
+  }
+  const provisional = planSettings(settings, '1')
+  const base = planBase({ ...node, addresses: [] }, provisional, {
+    aliases: [],
+    externals: [],
+    nodeEndpoints: false,
+  })
+  const sockets = new Sockets()
+  const sysctls = base.filter(object => object.kind === 'sysctl')
+  const kernel = createKernel({ variant, sockets, sysctls })
+  const sight = await kernel.observe(ownPlaces)
+  for (const error of sight.blind.values()) throw error
+  const plan = planSettings(settings, formerIpForwardOf(sight.objects) ?? currentIpForward())
+
+  const metrics = createMetrics(version)
+  const store = new EmbeddedStore(settings.state)
+  const files = settings.files.map(file => new FileSource(file, servicesFromFile))
+  const docker = dockerSource({ socketPath: settings.docker, meshPool: settings.pool })
+  const origins = [...files, store].map(({ name }) => name)
+  const loop = new Loop({
+    kernel,
+    collected: new Collected(origins, docker.name, node),
+    store,
+    files,
+    docker,
+    plan,
+    runner: { minGap: settings.minGap, resync: settings.resync * 1000 },
+    log,
+    forget: async changes => void (await forgetFlows(staleFlows(changes), sockets, ownPlaces)),
+    onPass: pass => {
+      metrics.pass(pass.kind, pass.duration / 1000, pass.outcomes)
+      metrics.repairs(pass.repairs.length)
+    },
+  })
+
+  const servers: Api[] = []
+  const end = async (reason: string) => {
+    log.info({ reason }, 'ending; the kernel keeps what it has')
+    await loop.stop()
+    await Promise.all(servers.map(server => server.close()))
+    process.exit(0)
+  }
+  const agent = new MeshAgent({
+    loop,
+    version: { version, node: process.version },
+    portRange: settings.portRange,
+    reserved: reserved(settings),
+    parseFile: servicesFromFile,
+    sctpTrouble,
+    notes: [],
+    metrics: async () => {
+      const status = await agent.status()
+      metrics.healthy(status.healthy)
+      metrics.services(await agent.list())
+      return metrics.text()
+    },
+    cleanHost: async () => cleanHost({ kernel, places: await allPlaces(), socket: settings.socket }),
+    exit: () => {},
+  })
+  const onDefect = (error: unknown) => log.error({ reason: reasonOf(error) }, 'request failed')
+  servers.push(await serveApi(agent, settings.socket, onDefect, () => void end('clean')))
+  if (settings.metrics) servers.push(await serveMetrics(agent, settings.metrics, onDefect))
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => void end(signal))
+  log.info({ version, node: node.name, subnet: node.subnet, socket: settings.socket }, 'agent started')
+  loop.start()
+}
+
+async function allPlaces(): Promise<Places> {
+  return new Map([...ownPlaces, ...(await discoverPlaces(ownPlaces))])
+}
+
+/** `meshctl clean` without an agent. Returns what was removed, as an operator would type it. */
+export async function cleanWithoutAgent(socket: string): Promise<string[]> {
+  requireRoot()
+  const { variant } = await findVariant(null)
+  const kernel = createKernel({ variant, sockets: new Sockets() })
+  return cleanHost({ kernel, places: await allPlaces(), socket })
+}

@@ -1,0 +1,127 @@
+/**
+ * A node of the mesh inside a Topology: the real planner, loop and drivers on the real
+ * kernel; only the sources are played by the test.
+ */
+import { release } from 'node:os'
+import { createKernel } from '../../src/agent/kernel.js'
+import { forgetFlows, staleFlows } from '../../src/drivers/conntrack.js'
+import { findVariant } from '../../src/drivers/iptables-variant.js'
+import { Sockets } from '../../src/drivers/sockets.js'
+import { diff } from '../../src/kernel/diff.js'
+import type { Kernel, Places } from '../../src/kernel/driver.js'
+import { containerPlace, type SysctlObject, stateOf } from '../../src/kernel/objects.js'
+import type { Container } from '../../src/model/container.js'
+import { type PublishedPort, parsePortSpec } from '../../src/model/ports.js'
+import { publicationOf } from '../../src/model/publication.js'
+import type { Service } from '../../src/model/service.js'
+import type { Node } from '../../src/model/snapshot.js'
+import { type PlanSettings, planBase } from '../../src/planner/base.js'
+import { type Pass, Reconciler } from '../../src/reconcile/reconcile.js'
+import type { PassKind } from '../../src/reconcile/runner.js'
+import { describe } from '../../src/status/describe.js'
+import { hostAddress, type Topology } from './topology.js'
+
+const node: Node = {
+  name: 'node1',
+  subnet: '10.254.0.0/24',
+  pool: '10.254.0.0/16',
+  addresses: ['172.17.0.1', hostAddress],
+}
+
+/** A service whose containers carry the label `app=NAME`. */
+export function service(name: string, specs: string[], fields: Partial<Service> = {}): Service {
+  return {
+    ...publicationOf(name, { selector: { app: name } }),
+    ports: specs.map(spec => parsePortSpec(spec) as PublishedPort),
+    ...fields,
+  }
+}
+
+export class MeshNode {
+  services: Service[] = []
+  containers: Container[] = []
+  now = Math.floor(Date.now() / 1000)
+  readonly kernel: Kernel
+  readonly settings: PlanSettings
+  readonly topology: Topology
+  readonly sockets: Sockets
+  reconciler: Reconciler
+
+  private constructor(topology: Topology, sockets: Sockets, kernel: Kernel, settings: PlanSettings) {
+    this.sockets = sockets
+    this.topology = topology
+    this.kernel = kernel
+    this.settings = settings
+    this.reconciler = this.newReconciler()
+  }
+
+  static async create(topology: Topology): Promise<MeshNode> {
+    const settings: PlanSettings = {
+      sandboxPath: topology.sandboxPath,
+      mtu: 1500,
+      tcpTimeout: 7500,
+      tcpFinTimeout: 120,
+      udpTimeout: 300,
+      kernelRelease: release(),
+      formerIpForward: '1',
+    }
+    const base = planBase(node, settings, { aliases: [], externals: [], nodeEndpoints: false })
+    const sysctls = base.filter((object): object is SysctlObject => object.kind === 'sysctl')
+    const { variant } = await findVariant(topology.host)
+    const sockets = new Sockets()
+    return new MeshNode(topology, sockets, createKernel({ variant, sockets, sysctls }), settings)
+  }
+
+  private newReconciler(): Reconciler {
+    return new Reconciler(
+      this.kernel,
+      () => ({
+        services: this.services,
+        containers: { containers: this.containers, swarmServices: [], swarmPorts: [] },
+        node,
+      }),
+      this.settings,
+      this.topology.host,
+      () => this.now,
+    )
+  }
+
+  /** What a restarted agent begins with: nothing but the kernel and its sources. */
+  restart(): void {
+    this.reconciler = this.newReconciler()
+  }
+
+  /** One pass, all of whose changes must succeed. */
+  async pass(kind: PassKind = 'full'): Promise<Pass> {
+    const pass = await this.reconciler.pass(kind)
+    for (const { change, error } of pass.outcomes)
+      if (error) throw new Error(`${describe(change)}: ${error.message}`, { cause: error })
+    const stale = staleFlows(pass.outcomes.map(({ change }) => change))
+    await forgetFlows(stale, this.sockets, this.places())
+    return pass
+  }
+
+  /** Changes of a pass as an operator would type them. */
+  static text(pass: Pass): string[] {
+    return pass.outcomes.map(({ change }) => describe(change))
+  }
+
+  places(): Places {
+    return new Map([
+      ['host', this.topology.host],
+      ['mesh', this.settings.sandboxPath],
+      ...this.containers.map(
+        ({ id, pid }) =>
+          [containerPlace(id, pid), `/proc/${pid}/ns/net`] as [ReturnType<typeof containerPlace>, string],
+      ),
+    ])
+  }
+
+  /** Takes everything off again. */
+  async clean(): Promise<void> {
+    const sight = await this.kernel.observe(this.places())
+    const ours = sight.objects.filter(({ kind }) => kind !== 'sysctl' && kind !== 'timeouts')
+    await this.kernel.apply(diff(new Map(), stateOf(ours)), this.places())
+    this.sockets.close()
+  }
+}
