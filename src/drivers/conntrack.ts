@@ -10,7 +10,7 @@ import type { Places } from '../kernel/driver.js'
 import type { Place } from '../kernel/objects.js'
 import { deleteFlow, type Flow, listFlows } from '../netlink/conntrack.js'
 import { placeIsGone } from './places.js'
-import { Sockets } from './sockets.js'
+import type { Sockets } from './sockets.js'
 
 const udp = 17 // IPPROTO_UDP, linux/in.h
 const noEntry = 'ENOENT' // the flow ended by itself meanwhile
@@ -63,14 +63,4 @@ export async function forgetFlows(stale: StaleFlows, sockets: Sockets, places: P
     }
   }
   return count
-}
-
-/** Forgets what these changes, which were made, leave stale. Throws NetlinkError. */
-export async function forgetStaleFlows(changes: readonly Change[], places: Places): Promise<void> {
-  const sockets = new Sockets()
-  try {
-    await forgetFlows(staleFlows(changes), sockets, places)
-  } finally {
-    sockets.close()
-  }
 }

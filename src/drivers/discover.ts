@@ -29,12 +29,12 @@ function candidates(): string[] {
   return [...kept, ...processes.map(pid => `/proc/${pid}/ns/net`)]
 }
 
-/** null where it is none, or none any more. */
+/** null where it is none, or none any more, or may not be looked at: the mesh has never been in there then. */
 function identityOf(path: string | null): string | null {
   try {
     return namespaceIdentity(path)
   } catch (error) {
-    if (placeIsGone(error)) return null
+    if (placeIsGone(error) || (error as { code?: unknown }).code === 'EACCES') return null
     throw error
   }
 }

@@ -5,13 +5,13 @@
  * iptables-restore.ts.
  */
 import { MeshError, ProgramError } from '../errors.js'
-import type { Change, Outcome } from '../kernel/change.js'
+import type { Change } from '../kernel/change.js'
 import type { Driver, Places } from '../kernel/driver.js'
 import type { KernelObject, Place } from '../kernel/objects.js'
 import { failingLine, type RestoreLine, restoreLines } from './iptables-restore.js'
 import { observedObjects, parseSave, type SavedTables } from './iptables-save.js'
 import type { Variant } from './iptables-variant.js'
-import { groupByPlace, pathOf, placeIsGone } from './places.js'
+import { groupByPlace, Outcomes, pathOf, placeIsGone } from './places.js'
 import { loadModule, runProgram } from './programs.js'
 
 /** Chains of ours exist in these places only; containers are left alone. */
@@ -28,12 +28,15 @@ export function createIptablesDriver(variant: Variant): Driver {
       return { objects: found.flat() }
     },
     async apply(changes, places) {
-      const outcomes = new Map<Change, Error | null>()
+      const outcomes = new Outcomes()
       for (const [place, own] of groupByPlace(changes)) {
-        const result = await applyInPlace(variant, place, own, places)
-        for (const [change, error] of result) outcomes.set(change, error)
+        try {
+          await applyInPlace(variant, pathOf(places, place), own, outcomes)
+        } catch (error) {
+          outcomes.failAll(own, error)
+        }
       }
-      return changes.map(change => ({ change, error: outcomes.get(change) ?? null }) satisfies Outcome)
+      return outcomes.list(changes)
     },
   }
 }
@@ -51,25 +54,17 @@ async function save(variant: Variant, path: string | null): Promise<SavedTables>
   return parseSave((await runProgram([`iptables-${variant}-save`], path)).stdout)
 }
 
-type Results = Map<Change, Error | null>
-
 async function applyInPlace(
   variant: Variant,
-  place: Place,
+  path: string | null,
   changes: readonly Change[],
-  places: Places,
-): Promise<Results> {
-  try {
-    const path = pathOf(places, place)
-    const lines = restoreLines(changes, await save(variant, path))
-    const error = await restore(variant, path, lines)
-    if (error === null) return new Map()
-    // one bad rule must not keep the others out: each on its own, and it alone keeps the error
-    return changes.length === 1 ? new Map([[changes[0]!, error]]) : await applySingly(variant, path, changes)
-  } catch (error) {
-    const gone = placeIsGone(error) && changes.every(change => change.type === 'remove')
-    return new Map(changes.map(change => [change, gone ? null : (error as Error)]))
-  }
+  outcomes: Outcomes,
+): Promise<void> {
+  const error = await restore(variant, path, restoreLines(changes, await save(variant, path)))
+  if (error === null) return
+  // one bad rule must not keep the others out: each on its own, and it alone keeps the error
+  if (changes.length === 1) outcomes.fail(changes[0]!, error)
+  else await applySingly(variant, path, changes, outcomes)
 }
 
 /**
@@ -80,22 +75,21 @@ async function applySingly(
   variant: Variant,
   path: string | null,
   changes: readonly Change[],
-): Promise<Results> {
-  const results: Results = new Map()
-  let pending = [...changes]
-  let progress = true
-  while (progress && pending.length > 0) {
-    progress = false
-    const failed: Change[] = []
+  outcomes: Outcomes,
+): Promise<void> {
+  let pending = changes
+  for (;;) {
+    const failed: { change: Change; error: Error }[] = []
     for (const change of pending) {
       const error = await restore(variant, path, restoreLines([change], await save(variant, path)))
-      results.set(change, error)
-      if (error) failed.push(change)
-      else progress = true
+      if (error) failed.push({ change, error })
     }
-    pending = failed
+    if (failed.length === 0 || failed.length === pending.length) {
+      for (const { change, error } of failed) outcomes.fail(change, error)
+      return
+    }
+    pending = failed.map(({ change }) => change)
   }
-  return results
 }
 
 /** Runs iptables-restore over the lines; null when it went well or nothing was to do. Throws only if the place is gone. */

@@ -14,6 +14,13 @@ export class PlaceGoneError extends MeshError {
   }
 }
 
+/** The failure to open a namespace, told as what it means. */
+export function goneError(place: Place, cause: unknown): PlaceGoneError {
+  return cause instanceof PlaceGoneError
+    ? cause
+    : new PlaceGoneError(place, 'its network namespace is gone', { cause })
+}
+
 /** Path of a place's namespace; null for the agent's own. Throws PlaceGoneError for a place nobody named. */
 export function pathOf(places: Places, place: Place): string | null {
   const path = places.get(place)
@@ -62,7 +69,10 @@ export class Outcomes {
   /** All of them failed for one reason. In a place that is gone nothing is left to remove, which is success. */
   failAll(changes: readonly Change[], error: unknown): void {
     const gone = placeIsGone(error)
-    for (const change of changes) if (!(gone && change.type === 'remove')) this.fail(change, error)
+    for (const change of changes) {
+      if (gone && change.type === 'remove') continue
+      this.fail(change, gone ? goneError(placeOf(change.object), error) : error)
+    }
   }
 
   failed(change: Change): boolean {

@@ -118,9 +118,15 @@ function requestFor(change: Change): Request {
     : addEntry(object.set, object.element, object.mark)
 }
 
-/** A set (or the set of an element) that is gone has nothing left to remove. */
+/**
+ * A set (or the set of an element) that is gone has nothing left to remove. Nor has
+ * one that was just replaced by one of another kind: it calls its former elements
+ * malformed.
+ */
 function isSoAlready(change: Change, errnoName: string): boolean {
-  if (change.type === 'remove') return errnoName === 'ENOENT'
+  const isEntry = change.object.kind === 'entry'
+  if (change.type === 'remove')
+    return errnoName === 'ENOENT' || (isEntry && errnoName === 'IPSET_ERR_PROTOCOL')
   return change.object.kind === 'set' && errnoName === 'EEXIST'
 }
 

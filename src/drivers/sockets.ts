@@ -8,7 +8,7 @@ import type { Places } from '../kernel/driver.js'
 import type { Place } from '../kernel/objects.js'
 import { namespaceIdentity } from '../netlink/addon.js'
 import { NetlinkConnection, type NetlinkProtocol } from '../netlink/connection.js'
-import { PlaceGoneError, pathOf, placeIsGone } from './places.js'
+import { goneError, PlaceGoneError, pathOf, placeIsGone } from './places.js'
 
 interface Kept {
   readonly connection: NetlinkConnection
@@ -88,10 +88,6 @@ export class Sockets {
   close(): void {
     for (const key of [...this.kept.keys()]) this.drop(key)
   }
-}
-
-function goneError(place: Place, cause: unknown): PlaceGoneError {
-  return new PlaceGoneError(place, 'its network namespace is gone', { cause })
 }
 
 /** Opens the namespace file of a place; the caller closes the descriptor. Throws PlaceGoneError. */

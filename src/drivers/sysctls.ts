@@ -9,7 +9,7 @@ import type { Change } from '../kernel/change.js'
 import type { Driver, Places } from '../kernel/driver.js'
 import type { Place, SysctlObject } from '../kernel/objects.js'
 import { runInNamespace } from '../netlink/addon.js'
-import { groupByPlace, pathOf, placeIsGone } from './places.js'
+import { groupByPlace, Outcomes, pathOf, placeIsGone } from './places.js'
 
 /** Names a parameter of one place. */
 export interface SysctlName {
@@ -103,19 +103,20 @@ export function createSysctlDriver(watched: readonly SysctlName[] = []): Driver 
       return { objects: [...places.keys()].flatMap(place => observePlace(place, places)) }
     },
     async apply(changes, places) {
-      const outcomes = new Map<Change, Error | null>()
+      const outcomes = new Outcomes()
       for (const [place, own] of groupByPlace(changes)) {
         try {
           inNamespace(pathOf(places, place), () => {
-            for (const change of own) outcomes.set(change, applyOne(change))
+            for (const change of own) {
+              const error = applyOne(change)
+              if (error) outcomes.fail(change, error)
+            }
           })
         } catch (error) {
-          for (const change of own)
-            if (!outcomes.has(change))
-              outcomes.set(change, change.type === 'remove' ? null : (error as Error))
+          outcomes.failAll(own, error)
         }
       }
-      return changes.map(change => ({ change, error: outcomes.get(change) ?? null }))
+      return outcomes.list(changes)
     },
   }
 }

@@ -1,0 +1,265 @@
+import { closeSync, openSync } from 'node:fs'
+import t from 'tap'
+import { discoverPlaces } from '../../src/drivers/discover.js'
+import { createLinkDriver } from '../../src/drivers/links.js'
+import { createNamespaceDriver } from '../../src/drivers/namespaces.js'
+import { containerPlace, type KernelObject, type Place } from '../../src/kernel/objects.js'
+import { removeNamespace } from '../../src/netlink/addon.js'
+import { bring, failures, freshStage, pending, reach, told } from '../helpers/drivers.js'
+
+const id = (digit: string) => digit.repeat(64)
+const one = containerPlace(id('1'), 1)
+const two = containerPlace(id('2'), 2)
+
+function uplinkObjects(): KernelObject[] {
+  return [
+    { kind: 'link', place: 'host', name: 'mesh0', peerPlace: 'mesh', peerName: 'eth0', mtu: 1400 },
+    { kind: 'address', place: 'host', link: 'mesh0', address: '10.254.0.2/32' },
+    { kind: 'address', place: 'mesh', link: 'eth0', address: '10.254.0.1/32' },
+    {
+      kind: 'route',
+      place: 'host',
+      table: 254,
+      destination: '10.254.0.0/16',
+      link: 'mesh0',
+      gateway: '10.254.0.1',
+      source: '10.254.0.2',
+    },
+    {
+      kind: 'route',
+      place: 'mesh',
+      table: 254,
+      destination: '0.0.0.0/0',
+      link: 'eth0',
+      gateway: '10.254.0.2',
+      source: null,
+    },
+  ]
+}
+
+function attachment(place: Place, digit: string, address: string): KernelObject[] {
+  const name = `p${digit.repeat(12)}`
+  return [
+    { kind: 'link', place: 'mesh', name, peerPlace: place, peerName: 'mesh0', mtu: 1400 },
+    { kind: 'address', place, link: 'mesh0', address: `${address}/32` },
+    {
+      kind: 'route',
+      place: 'mesh',
+      table: 254,
+      destination: `${address}/32`,
+      link: name,
+      gateway: null,
+      source: null,
+    },
+    {
+      kind: 'route',
+      place,
+      table: 1090,
+      destination: '0.0.0.0/0',
+      link: 'mesh0',
+      gateway: '10.254.0.1',
+      source: null,
+    },
+    { kind: 'rule', place, priority: 1090, source: `${address}/32`, table: 1090 },
+  ]
+}
+
+const wanted = [
+  ...uplinkObjects(),
+  ...attachment(one, '1', '10.254.0.3'),
+  ...attachment(two, '2', '10.254.0.4'),
+]
+
+t.test('links, addresses, routes and rules come, stay as they are, and go without a trace', async t => {
+  const stage = freshStage(t, [one, two])
+  const { places, run } = stage
+  const drivers = [createLinkDriver(stage.sockets)]
+  const empty = [...places.keys()].map(place => run(place, 'ip -o addr') + run(place, 'ip rule'))
+  await reach(t, drivers, wanted, places)
+  t.match(run('mesh', 'ip -o link show p111111111111'), /mtu 1400 .*state UP/)
+  t.match(run(one, 'ip -o link show mesh0'), /mtu 1400 .*state UP/)
+  t.match(run('host', 'ip route'), /10.254.0.0\/16 via 10.254.0.1 dev mesh0 proto 109 src 10.254.0.2 onlink/)
+  t.match(run(one, 'ip rule'), /1090:\tfrom 10.254.0.3 lookup 1090 proto 109/)
+  t.match(run(one, 'ip route get 1.2.3.4 from 10.254.0.3'), /via 10.254.0.1 dev mesh0 table 1090/)
+  await reach(t, drivers, [], places)
+  t.strictSame(
+    [...places.keys()].map(place => run(place, 'ip -o addr') + run(place, 'ip rule')),
+    empty,
+  )
+})
+
+t.test('what a hand damages is seen and repaired', async t => {
+  const stage = freshStage(t, [one, two])
+  const { places, run } = stage
+  const drivers = [createLinkDriver(stage.sockets)]
+  await reach(t, drivers, wanted, places)
+  const damages: [Place, string, string[]][] = [
+    ['mesh', 'ip link set p111111111111 mtu 1300', ['update link mesh p111111111111']],
+    [one, 'ip link set mesh0 mtu 1300', ['update link mesh p111111111111']],
+    [
+      one,
+      'ip addr del 10.254.0.3/32 dev mesh0',
+      [`add address ${one} mesh0 10.254.0.3/32`, `add route ${one} 1090 0.0.0.0/0`],
+    ],
+    [one, 'ip rule del priority 1090', [`add rule ${one} 1090 10.254.0.3/32 1090`]],
+    ['mesh', 'ip route del 10.254.0.4/32', ['add route mesh 254 10.254.0.4/32']],
+    ['mesh', 'ip route replace 10.254.0.4/32 dev lo', ['add route mesh 254 10.254.0.4/32']],
+    ['host', 'ip addr add 10.99.0.1/32 dev mesh0', ['remove address host mesh0 10.99.0.1/32']],
+    [
+      'mesh',
+      'ip route add 10.98.0.0/16 dev eth0 proto 109 metric 7',
+      ['remove route mesh 254 10.98.0.0/16 metric 7'],
+    ],
+    [
+      'mesh',
+      'ip route add blackhole 10.97.0.0/16 proto 109',
+      ['remove route mesh 254 blackhole 10.97.0.0/16'],
+    ],
+    [
+      'mesh',
+      'ip link add p999 type veth peer name mesh9',
+      ['remove link mesh mesh9', 'remove link mesh p999'],
+    ],
+  ]
+  for (const [place, command, changes] of damages) {
+    run(place, command)
+    t.strictSame(told(await pending(drivers, wanted, places)).sort(), changes, command)
+    await reach(t, drivers, wanted, places)
+  }
+})
+
+t.test('a link that is down comes up again with its routes', async t => {
+  const stage = freshStage(t, [one, two])
+  const { places, run } = stage
+  const drivers = [createLinkDriver(stage.sockets)]
+  await reach(t, drivers, wanted, places)
+  for (const [place, name] of [
+    [one, 'mesh0'],
+    ['mesh', 'eth0'],
+    ['host', 'mesh0'],
+    ['mesh', 'p222222222222'],
+  ] as const) {
+    run(place, `ip link set ${name} down`)
+    await reach(t, drivers, wanted, places)
+    t.match(run(place, `ip -o link show ${name}`), /state UP/)
+  }
+})
+
+t.test('a deleted link is made anew with all that was on it, in one pass', async t => {
+  const stage = freshStage(t, [one, two])
+  const { places, run } = stage
+  const drivers = [createLinkDriver(stage.sockets)]
+  await reach(t, drivers, wanted, places)
+  run('mesh', 'ip link del p111111111111')
+  await reach(t, drivers, wanted, places)
+  run('host', 'ip link del mesh0')
+  await reach(t, drivers, wanted, places)
+})
+
+t.test('a link of our name that belongs to nobody makes room, in one pass', async t => {
+  const stage = freshStage(t, [one, two])
+  const { places, run } = stage
+  const drivers = [createLinkDriver(stage.sockets)]
+  run(one, 'ip link add mesh0 type veth peer name other')
+  run(one, 'ip addr add 10.254.0.3/32 dev mesh0')
+  run('host', 'ip link add mesh0 type bridge')
+  run('mesh', 'ip link add eth0 type veth peer name p222222222222')
+  for (let pass = 1; pass <= 2; pass++) {
+    const outcomes = await bring(drivers, wanted, places)
+    t.strictSame(failures(outcomes), [], `pass ${pass}`)
+  }
+  t.strictSame(told(await pending(drivers, wanted, places)), [])
+})
+
+t.test('a container that is gone fails alone, and says why', async t => {
+  const stage = freshStage(t, [one, two])
+  const { places } = stage
+  const drivers = [createLinkDriver(stage.sockets)]
+  const without = new Map(places).set(one, '/proc/999999/ns/net')
+  const failed = failures(await bring(drivers, wanted, without))
+  t.ok(failed.length > 0)
+  for (const failure of failed) t.match(failure, /1111@1|p1111|10.254.0.3/)
+  t.match(failed.join(), /its network namespace is gone/)
+  t.strictSame(
+    told(await pending(drivers, wanted, without)).filter(line => !/1111@1|p1111|10.254.0.3/.test(line)),
+    [],
+  )
+})
+
+t.test('a path that leads into the host is not taken for a container', async t => {
+  const stage = freshStage(t, [one])
+  const { places, run } = stage
+  const drivers = [createLinkDriver(stage.sockets)]
+  await reach(t, drivers, uplinkObjects(), places)
+  const reused = new Map(places).set(one, places.get('host')!)
+  const outcomes = await bring(drivers, [...uplinkObjects(), ...attachment(one, '1', '10.254.0.3')], reused)
+  t.match(failures(outcomes).join(), /its network namespace is gone \(the path leads to that of host\)/)
+  t.match(run('host', 'ip -o link show mesh0'), /state UP/)
+})
+
+t.test("somebody else's route in the host's main table stays, and is told of", async t => {
+  const stage = freshStage(t, [one, two])
+  const { places, run } = stage
+  const drivers = [createLinkDriver(stage.sockets)]
+  run('host', 'ip route add 10.254.0.0/16 dev lo')
+  t.match(failures(await bring(drivers, wanted, places)), [
+    /another route to 10.254.0.0\/16 is there \(protocol 3/,
+  ])
+  t.match(run('host', 'ip route'), /10.254.0.0\/16 dev lo/)
+})
+
+t.test('what is there already and what is gone already are no failures', async t => {
+  const stage = freshStage(t, [one, two])
+  const { places } = stage
+  const [driver] = [createLinkDriver(stage.sockets)]
+  const adds = await pending([driver], wanted, places)
+  t.strictSame(failures(await driver.apply(adds, places)), [])
+  t.strictSame(failures(await driver.apply(adds, places)), [], 'twice')
+  const removals = await pending([driver], [], places)
+  t.strictSame(failures(await driver.apply(removals, places)), [])
+  t.strictSame(failures(await driver.apply(removals, places)), [], 'twice')
+})
+
+t.test('no socket stays behind in a container', async t => {
+  const stage = freshStage(t, [one])
+  const { places, run } = stage
+  const drivers = [createLinkDriver(stage.sockets)]
+  await reach(t, drivers, [...uplinkObjects(), ...attachment(one, '1', '10.254.0.3')], places)
+  removeNamespace(places.get(one)!)
+  // the namespace ends when nobody holds it, and takes the veth along
+  for (let i = 0; i < 50 && run('mesh', 'ip -o link').includes('p111'); i++)
+    await new Promise(resolve => setTimeout(resolve, 100))
+  t.notMatch(run('mesh', 'ip -o link'), /p111/)
+  closeSync(openSync(places.get(one)!, 'w'))
+})
+
+t.test('the sandbox is made with loopback up, found again, and removed', async t => {
+  const stage = freshStage(t)
+  const path = `${stage.places.get('mesh')}-own`
+  const places = new Map([['mesh' as const, path]])
+  const drivers = [createNamespaceDriver(stage.sockets)]
+  const sandbox: KernelObject = { kind: 'namespace', place: 'mesh', path }
+  closeSync(openSync(path, 'w'))
+  t.strictSame((await drivers[0]!.observe(places)).objects, [], 'a plain file is no namespace')
+  await reach(t, drivers, [sandbox], places)
+  await reach(t, drivers, [sandbox], places)
+  await reach(t, drivers, [], places)
+  t.throws(() => openSync(path, 'r'), { code: 'ENOENT' })
+})
+
+t.test('namespaces that hold something of the mesh are found by their links and rules', async t => {
+  const stage = freshStage(t, [one, two])
+  const { places, run } = stage
+  run(one, 'ip link add mesh0 type veth peer name x')
+  run(two, 'ip rule add from 10.254.0.9 lookup 1090 priority 1090 protocol 109')
+  const found = await discoverPlaces(new Map([...places].filter(([place]) => !place.startsWith('container'))))
+  const paths = [...found.values()]
+  t.ok(paths.includes(places.get(one)!), 'by its link')
+  t.ok(paths.includes(places.get(two)!), 'by its rule')
+  t.notOk(paths.includes(places.get('host')!))
+  const drivers = [createLinkDriver(stage.sockets)]
+  const mine = new Map<Place, string>([...found].filter(([, path]) => [...places.values()].includes(path)))
+  await reach(t, drivers, [], mine)
+  t.notMatch(run(one, 'ip -o link'), /mesh0/)
+  t.notMatch(run(two, 'ip rule'), /1090/)
+})
