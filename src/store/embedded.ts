@@ -27,7 +27,7 @@ import { type Content, formatContent, parseContent } from './embedded-file.js'
 import type { Store } from './store.js'
 
 /** How often an unreadable file is tried again, milliseconds. */
-const retryGap = 2000
+const retryGap = 1000
 
 export class EmbeddedStore implements Store {
   readonly name: string

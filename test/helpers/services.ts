@@ -1,0 +1,24 @@
+/**
+ * Services for tests.
+ */
+import type { Service } from '../../src/model/service.js'
+
+/** A service with one port, 80 inside, all else at its default. */
+export function aService(name: string, published: number, fields: Partial<Service> = {}): Service {
+  return {
+    name,
+    ports: [
+      {
+        protocol: 'tcp',
+        published: { first: published, last: published },
+        target: { first: 80, last: 80 },
+        address: null,
+      },
+    ],
+    selector: null,
+    endpoints: [],
+    scheduler: 'rr',
+    drain: 30,
+    ...fields,
+  }
+}
