@@ -52,6 +52,7 @@ export function parseInspect(answer: unknown): Inspected {
       pid: State.Pid,
       network: networkOf(HostConfig.NetworkMode),
       addresses: [],
+      networks: [],
       leaving: false,
       dockerPorts: dockerPortsOf(NetworkSettings.Ports ?? {}),
     },

@@ -21,6 +21,8 @@ const taskStopTimeout = 600
 /** Time a container gets to be gone after SIGKILL was due, seconds. */
 const stopMargin = 5
 
+const noPorts: ContainerSnapshot['swarmPorts'] = []
+
 const sigkill = 9
 const sigterm = 15
 
@@ -39,6 +41,7 @@ export class DockerView {
   /** Signals sent to a container since it started: also of those not inspected yet. */
   readonly #signals = new Map<string, Map<number, number>>()
   #swarm: SwarmView | null = null
+  #swarmServices: readonly string[] = []
   #snapshot: ContainerSnapshot | null = null
 
   ids(): string[] {
@@ -62,7 +65,7 @@ export class DockerView {
         return nothing
       case 'die':
         this.#signals.delete(id)
-        this.#change(id, { state: 'exited', pid: 0, leaving: false, addresses: [] })
+        this.#change(id, { state: 'exited', pid: 0, leaving: false, addresses: [], networks: [] })
         return inspect // Docker may be about to restart it
       case 'start':
         this.#signals.delete(id)
@@ -130,10 +133,13 @@ export class DockerView {
 
   /** The same object as before if nothing has changed. */
   snapshot(): ContainerSnapshot {
-    this.#snapshot ??= {
+    if (this.#snapshot !== null) return this.#snapshot
+    const names = this.#swarm?.names ?? this.#taskServices()
+    if (!isDeepStrictEqual(names, this.#swarmServices)) this.#swarmServices = names
+    this.#snapshot = {
       containers: [...this.#containers.values()].map(each => each.container),
-      swarmServices: this.#swarm?.names ?? this.#taskServices(),
-      swarmPorts: this.#swarm?.ports ?? [],
+      swarmServices: this.#swarmServices,
+      swarmPorts: this.#swarm?.ports ?? noPorts,
     }
     return this.#snapshot
   }

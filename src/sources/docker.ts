@@ -16,6 +16,7 @@ import { parseServices } from './docker-swarm.js'
 import { DockerView } from './docker-view.js'
 import { readAddresses } from './fib-trie.js'
 import { paced } from './pace.js'
+import { readNetworks } from './route-table.js'
 import type { Source } from './source.js'
 import { workQueue } from './work-queue.js'
 
@@ -96,11 +97,16 @@ export function dockerSource(options: DockerSourceOptions = {}): Source<Containe
       return changed()
     }
     const { pid, network } = result.container
-    const addresses = pid > 0 && network !== 'host' ? await readAddresses(pid, meshPool) : []
+    const own = pid > 0 && network !== 'host'
+    const addresses = own ? await readAddresses(pid, meshPool) : []
+    const networks = own ? await readNetworks(pid) : []
     // An event came meanwhile: what was read may be older than it, and is read again.
     if (inspections.isWanted(id)) return
     view.inspected(
-      { ...result, container: { ...result.container, addresses, network: await fullReference(network) } },
+      {
+        ...result,
+        container: { ...result.container, addresses, networks, network: await fullReference(network) },
+      },
       Date.now(),
     )
     changed()

@@ -1,0 +1,279 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import tap from 'tap'
+import type { Container } from '../../../src/model/container.js'
+import type { ContainerSnapshot } from '../../../src/model/snapshot.js'
+import { type DockerSourceOptions, dockerSource } from '../../../src/sources/docker.js'
+import { idOf } from '../../helpers/containers.js'
+import { DockerEngine } from '../../helpers/docker-engine.js'
+
+/** A source on an engine, and all it has said so far. */
+async function watching(t: Teardown, engine: DockerEngine, options: DockerSourceOptions = {}) {
+  const snapshots: ContainerSnapshot[] = []
+  const times: number[] = []
+  const troubles: (string | null)[] = []
+  const source = dockerSource({ socketPath: engine.socketPath, backoff: [20, 100], ...options })
+  source.start(
+    snapshot => {
+      snapshots.push(snapshot)
+      times.push(performance.now())
+    },
+    trouble => troubles.push(trouble?.message ?? null),
+  )
+  t.teardown(async () => {
+    await source.stop()
+    await engine.remove()
+  })
+  const last = () => snapshots.at(-1)!
+  const named = (name: string): Container | undefined =>
+    snapshots.at(-1)?.containers.find(each => each.name === name)
+  return { snapshots, times, troubles, source, last, named }
+}
+
+type Teardown = Pick<typeof tap, 'teardown'>
+
+async function until(condition: () => boolean, limit = 3000): Promise<void> {
+  const end = performance.now() + limit
+  while (!condition()) {
+    if (performance.now() > end) throw new Error(`not within ${limit} ms: ${condition}`)
+    await sleep(1)
+  }
+}
+
+async function engineWith(...names: string[]): Promise<DockerEngine> {
+  const engine = await DockerEngine.make()
+  await engine.listen()
+  for (const name of names) engine.run(name)
+  return engine
+}
+
+tap.test('the first snapshot is complete', async t => {
+  const engine = await engineWith('web', 'api', 'db')
+  const { snapshots, last, troubles } = await watching(t, engine)
+  await until(() => snapshots.length > 0)
+  t.strictSame(
+    last()
+      .containers.map(each => each.name)
+      .sort(),
+    ['api', 'db', 'web'],
+  )
+  t.strictSame(troubles, [], 'and there was no trouble to take back')
+})
+
+tap.test('at most so many inspections run at once', async t => {
+  const engine = await engineWith(...Array.from({ length: 40 }, (_, index) => `web-${index}`))
+  engine.slowness = 5
+  const { snapshots, last } = await watching(t, engine, { parallel: 4 })
+  await until(() => snapshots.length > 0)
+  t.equal(last().containers.length, 40)
+  t.equal(engine.most, 4)
+})
+
+tap.test("one container's change costs one inspection and leaves the others the same objects", async t => {
+  const engine = await engineWith('web', 'api')
+  const { snapshots, last, named } = await watching(t, engine)
+  await until(() => snapshots.length > 0)
+  const web = named('web')
+  engine.requests = []
+  engine.run('new')
+  await engine.emit('start', 'new')
+  await until(() => snapshots.length > 1)
+  t.strictSame(engine.requests, [`/containers/${idOf('new')}/json`])
+  t.equal(named('web'), web)
+  t.equal(last().swarmServices, snapshots[0]!.swarmServices)
+})
+
+tap.test('a signal that ends a container reaches the listener before any request', async t => {
+  const engine = await engineWith('web')
+  const { snapshots, named } = await watching(t, engine)
+  await until(() => snapshots.length > 0)
+  engine.slowness = 1000
+  engine.requests = []
+  await engine.emit('kill', 'web', { signal: '15' })
+  await until(() => snapshots.length > 1, 200)
+  t.match(named('web'), { leaving: true, state: 'running' })
+  t.strictSame(engine.requests, [])
+})
+
+tap.test('a container that ended is told at once, and dropped when it stays so', async t => {
+  const engine = await engineWith('web')
+  const { snapshots, last } = await watching(t, engine)
+  await until(() => snapshots.length > 0)
+  await sleep(10)
+  engine.slowness = 20
+  engine.containers.get(idOf('web'))!.status = 'exited'
+  await engine.emit('die', 'web')
+  await until(() => last().containers.length === 0)
+  t.match(snapshots[1]?.containers[0], { state: 'exited', pid: 0, leaving: false })
+})
+
+tap.test('a container being restarted stays known', async t => {
+  const engine = await engineWith('web')
+  const { named, snapshots } = await watching(t, engine)
+  await until(() => snapshots.length > 0)
+  engine.containers.get(idOf('web'))!.status = 'restarting'
+  await engine.emit('die', 'web')
+  await until(() => named('web')?.state === 'restarting')
+  engine.run('web')
+  await engine.emit('start', 'web')
+  await until(() => named('web')?.state === 'running')
+  t.equal(snapshots.filter(each => each.containers.length === 0).length, 0)
+})
+
+tap.test('many starts make few snapshots, the first of them at once', async t => {
+  const engine = await engineWith()
+  const { snapshots, times, last } = await watching(t, engine, { gap: 20 })
+  await until(() => snapshots.length > 0)
+  await sleep(30)
+  const began = performance.now()
+  for (let index = 0; index < 200; index++) {
+    engine.run(`web-${index}`)
+    void engine.emit('start', `web-${index}`)
+  }
+  await until(() => last().containers.length === 200)
+  const gaps = times.slice(2).map((time, index) => time - times[index + 1]!)
+  t.ok(snapshots.length < 100, `${snapshots.length} snapshots`)
+  t.ok(Math.min(...gaps) > 15, `least gap ${Math.min(...gaps)} ms`)
+  t.ok(times[1]! - began < 200)
+  t.equal(engine.inspections('web-199'), 1)
+})
+
+tap.test('an event during an inspection makes it count for nothing', async t => {
+  const engine = await engineWith()
+  const { named, snapshots } = await watching(t, engine)
+  await until(() => snapshots.length > 0)
+  engine.slowness = 60
+  engine.run('web', { labels: { turn: 'first' } })
+  await engine.emit('start', 'web')
+  await sleep(20)
+  engine.run('web', { labels: { turn: 'second' } })
+  await engine.emit('update', 'web')
+  await until(() => named('web') !== undefined)
+  t.equal(named('web')?.labels.turn, 'second')
+  t.equal(engine.inspections('web'), 2)
+})
+
+tap.test('without Docker it says why, goes on trying, and says when all is well', async t => {
+  const engine = await DockerEngine.make()
+  const { snapshots, troubles } = await watching(t, engine)
+  await until(() => troubles.length > 0)
+  t.match(troubles[0], /^docker: there is no socket at .*docker.sock; is Docker installed/)
+  await sleep(150)
+  t.equal(troubles.length, 1, 'the same trouble is told once')
+  t.equal(snapshots.length, 0)
+  engine.run('web')
+  await engine.listen()
+  await until(() => snapshots.length > 0)
+  t.equal(troubles.at(-1), null)
+})
+
+tap.test('while Docker is away the last snapshot stays, afterwards comes what is', async t => {
+  const engine = await engineWith('web', 'gone')
+  const { snapshots, troubles, last, named } = await watching(t, engine)
+  await until(() => snapshots.length > 0)
+  const web = named('web')
+  await engine.emit('pause', 'gone')
+  await until(() => snapshots.length > 1)
+  await engine.close()
+  await until(() => troubles.length > 0)
+  await sleep(150)
+  t.equal(snapshots.length, 2)
+
+  engine.containers.delete(idOf('gone'))
+  engine.run('new')
+  await engine.listen()
+  await until(() => last().containers.length === 2 && named('new') !== undefined)
+  await until(() => troubles.at(-1) === null)
+  t.equal(named('gone'), undefined)
+  t.equal(named('web'), web, 'what did not change is the same object')
+  const [first, again] = [engine.since[0]!, engine.since.at(-1)!]
+  t.match(first, /^\d+\.\d{9}$/)
+  t.ok(Number(again) > Number(first), 'events are asked for from the last one on')
+})
+
+tap.test('a stop signal sent before the agent started is known', async t => {
+  const engine = await engineWith('web')
+  engine.slowness = 20
+  const { named, snapshots } = await watching(t, engine)
+  await until(() => engine.since.length > 0)
+  t.ok(Date.now() / 1000 - Number(engine.since[0]) > 60, 'events are asked for from some time ago')
+  await engine.emit('kill', 'web', { signal: '15' })
+  await until(() => snapshots.length > 0)
+  t.equal(named('web')?.leaving, true)
+})
+
+tap.test('a list now and then finds what no event told', async t => {
+  const engine = await engineWith('web', 'api', 'gone')
+  const { named, last, snapshots } = await watching(t, engine, { relistEvery: 50 })
+  await until(() => snapshots.length > 0)
+  engine.requests = []
+  await sleep(150)
+  t.equal(engine.inspections('web'), 0, 'what looks as before is not inspected')
+  engine.containers.delete(idOf('gone'))
+  engine.containers.get(idOf('web'))!.health = 'unhealthy'
+  engine.run('new')
+  await until(() => named('new') !== undefined && named('web')?.health === 'unhealthy')
+  await until(() => last().containers.length === 3)
+  engine.containers.get(idOf('api'))!.pid = process.ppid
+  await sleep(120)
+  t.equal(engine.inspections('api'), 0)
+})
+
+tap.test('a process that is gone makes its container be inspected', async t => {
+  const engine = await engineWith()
+  engine.run('web', { pid: 2 ** 22 + 1 }) // beyond the largest pid
+  const { snapshots } = await watching(t, engine, { relistEvery: 30 })
+  await until(() => snapshots.length > 0)
+  await until(() => engine.inspections('web') > 2)
+  t.pass()
+})
+
+tap.test('a network connected or left makes its container be inspected', async t => {
+  const engine = await engineWith('web')
+  const { snapshots } = await watching(t, engine)
+  await until(() => snapshots.length > 0)
+  await engine.emit('connect', 'some-network', { container: idOf('web') }, 'network')
+  await until(() => engine.inspections('web') === 2)
+  t.pass()
+})
+
+tap.test("a manager's services and ports are known and kept up to date", async t => {
+  const engine = await engineWith()
+  const named = (Name: string, ...Ports: object[]) => ({ Spec: { Name }, Endpoint: { Ports } })
+  engine.services = [named('web', { Protocol: 'tcp', PublishedPort: 8080 }), named('api')]
+  const { snapshots, last } = await watching(t, engine)
+  await until(() => snapshots.length > 0)
+  t.strictSame(last().swarmServices, ['api', 'web'])
+  t.strictSame(last().swarmPorts, [{ protocol: 'tcp', port: 8080, service: 'web' }])
+  engine.services = [named('web')]
+  await engine.emit('remove', 'api', {}, 'service')
+  await until(() => snapshots.length > 1)
+  t.strictSame(last().swarmServices, ['web'])
+})
+
+tap.test('a worker knows the services of its own tasks', async t => {
+  const engine = await engineWith()
+  engine.run('web.1.abc', { labels: { 'com.docker.swarm.service.name': 'web' } })
+  const { snapshots, last } = await watching(t, engine)
+  await until(() => snapshots.length > 0)
+  t.strictSame(last().swarmServices, ['web'])
+})
+
+tap.test("another container's network is named by that container's full id", async t => {
+  const engine = await engineWith('web')
+  engine.run('sidecar', { networkMode: 'container:web' })
+  engine.run('agent', { networkMode: 'host' })
+  const { snapshots, named } = await watching(t, engine)
+  await until(() => snapshots.length > 0)
+  t.equal(named('sidecar')?.network, `container:${idOf('web')}`)
+  t.match(named('agent'), { network: 'host', addresses: [] })
+})
+
+tap.test('it stops at any moment, and is quiet afterwards', async t => {
+  const engine = await engineWith('web')
+  engine.slowness = 100
+  const { source, snapshots } = await watching(t, engine)
+  await until(() => engine.inspections('web') > 0)
+  await source.stop()
+  await sleep(150)
+  t.equal(snapshots.length, 0)
+})
