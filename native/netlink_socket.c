@@ -192,6 +192,18 @@ void netlink_exchange(struct exchange *exchange) {
   }
 }
 
+/*
+ * After an overrun the kernel goes on dropping events, without a word, until its queue
+ * has been emptied. Only then is a dump by the listener sure to miss nothing, so the
+ * rest of the queue is thrown away before the overrun is told.
+ */
+static int discard_queue(int fd, uint8_t *buffer) {
+  for (;;) {
+    if (recv(fd, buffer, CHUNK, MSG_DONTWAIT) >= 0 || errno == EINTR || errno == ENOBUFS) continue;
+    return errno == EAGAIN ? ENOBUFS : errno;
+  }
+}
+
 static void *watch_run(void *argument) {
   struct watch *watch = argument;
   uint8_t *buffer = malloc(CHUNK);
@@ -208,7 +220,7 @@ static void *watch_run(void *argument) {
     if (received > 0 && sender.nl_pid == 0)
       watch->deliver(watch->context, buffer, (size_t)received, 0);
     else if (received < 0 && errno != EINTR && errno != EAGAIN) {
-      int errnum = errno;
+      int errnum = errno == ENOBUFS ? discard_queue(watch->fd, buffer) : errno;
       watch->deliver(watch->context, NULL, 0, errnum);
       if (errnum != ENOBUFS) break;
     }

@@ -23,7 +23,7 @@ const inet = 2 // AF_INET, NFPROTO_IPV4
 const protocol = 6
 
 /** IPSET_CMD_*, linux/netfilter/ipset/ip_set.h. */
-const commands = { create: 2, destroy: 3, flush: 4, swap: 6, list: 7, add: 9, delete: 10, type: 13 } as const
+const commands = { create: 2, destroy: 3, flush: 4, swap: 6, list: 7, add: 9, delete: 10 } as const
 
 /** IPSET_ATTR_IPADDR_*. */
 const addressAttributes = attributes({ ipv4: [1, netIPv4] }) // IPSET_ATTR_IPADDR_IPV4
@@ -51,7 +51,7 @@ function commandTable<const D>(data: D) {
   return attributes({
     protocol: [1, u8], // IPSET_ATTR_PROTOCOL
     name: [2, string], // IPSET_ATTR_SETNAME
-    typeName: [3, string], // IPSET_ATTR_TYPENAME
+    typeName: [3, string], // IPSET_ATTR_TYPENAME, and IPSET_ATTR_SETNAME2 of a swap
     revision: [4, u8], // IPSET_ATTR_REVISION
     family: [5, u8], // IPSET_ATTR_FAMILY
     flags: [6, netU32], // IPSET_ATTR_FLAGS
@@ -172,7 +172,14 @@ export function createSet(set: SetConfiguration): Request {
 
 /** ENOENT: gone already. IPSET_ERR_BUSY: rules use it. */
 export function destroySet(name: string): Request {
-  return request('destroy set', name, commands.destroy, 0, setCommand.encode({ protocol, name }))
+  // without NLM_F_EXCL newer kernels call a set that is gone a success
+  return request(
+    'destroy set',
+    name,
+    commands.destroy,
+    flags.exclusive,
+    setCommand.encode({ protocol, name }),
+  )
 }
 
 /** Removes all elements. ENOENT: no such set. */
