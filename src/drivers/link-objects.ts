@@ -163,13 +163,34 @@ export function routeConfiguration(route: RouteObject, linkIndex: number | null)
 }
 
 const fromAll = '0.0.0.0/0'
+const udp = 17 // IPPROTO_UDP, linux/in.h
 
 function ruleObject(place: Place, rule: RuleReading): RuleObject {
-  return { kind: 'rule', place, priority: rule.priority, source: rule.source ?? fromAll, table: rule.table }
+  const { priority, table, sourcePorts: ports } = rule
+  return {
+    kind: 'rule',
+    place,
+    priority,
+    source: rule.source ?? fromAll,
+    table,
+    ...(ports
+      ? { udpPorts: ports.first === ports.last ? `${ports.first}` : `${ports.first}-${ports.last}` }
+      : {}),
+    ...(rule.suppressPrefixLength === 0 ? { exceptDefault: true as const } : {}),
+  }
 }
 
 /** The rule an object means, as the kernel is asked for it. */
 export function ruleConfiguration(rule: RuleObject) {
-  const { priority, source, table } = rule
-  return { priority, table, source: source === fromAll ? null : source, protocol: meshProtocol }
+  const { priority, source, table, udpPorts, exceptDefault } = rule
+  const [first = 0, last = first] = (udpPorts ?? '').split('-').map(Number)
+  return {
+    priority,
+    table,
+    source: source === fromAll ? null : source,
+    protocol: meshProtocol,
+    ipProtocol: udpPorts === undefined ? null : udp,
+    sourcePorts: udpPorts === undefined ? null : { first, last },
+    suppressPrefixLength: exceptDefault ? 0 : null,
+  }
 }

@@ -59,14 +59,21 @@ export interface RouteObject {
   readonly source: string | null
 }
 
-/** A policy rule `from SOURCE lookup TABLE`; ours carry protocol `meshProtocol`. */
+/**
+ * A policy rule `from SOURCE [ipproto udp sport PORTS] lookup TABLE
+ * [suppress_prefixlength 0]`; ours carry protocol `meshProtocol`.
+ */
 export interface RuleObject {
   readonly kind: 'rule'
   readonly place: Place
   readonly priority: number
-  /** `10.254.0.5/32`. */
+  /** `10.254.0.5/32`, or `0.0.0.0/0` for packets whose source is not chosen yet. */
   readonly source: string
   readonly table: number
+  /** Only UDP packets from these ports: `53` or `8000-8099`. */
+  readonly udpPorts?: string
+  /** The table's default route does not count (suppress_prefixlength 0). */
+  readonly exceptDefault?: true
 }
 
 export interface SysctlObject {
@@ -197,7 +204,7 @@ export function keyOf(object: KernelObject): string {
     case 'route':
       return `route ${object.place} ${object.table} ${object.destination}`
     case 'rule':
-      return `rule ${object.place} ${object.priority} ${object.source} ${object.table}`
+      return `rule ${object.place} ${object.priority} ${object.source} ${object.table} ${object.udpPorts ?? ''}`
     case 'sysctl':
       return `sysctl ${object.place} ${object.name}`
     case 'set':

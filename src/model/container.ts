@@ -20,6 +20,8 @@ export interface Container {
   readonly network: 'own' | 'host' | `container:${string}`
   /** IPv4 addresses it has of its own (loopback and mesh address left out): sources it may call from. */
   readonly addresses: readonly string[]
+  /** IPv4 networks it is on itself, the mesh left out: `172.17.0.0/16`. It answers their hosts without a gateway. */
+  readonly networks: readonly string[]
   /** A signal that ends it was sent and it has not ended yet. */
   readonly leaving: boolean
   /** Ports Docker itself publishes for it on the node. */

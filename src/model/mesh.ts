@@ -2,8 +2,10 @@
  * All snapshots merged: which endpoints each service has, and which containers
  * must therefore be attached to the mesh. Pure; nothing here knows the kernel.
  */
+import { isDeepStrictEqual } from 'node:util'
 import type { Container } from './container.js'
 import { matchesByName } from './names.js'
+import { formatRange, type PortRange } from './ports.js'
 import { matches } from './selector.js'
 import type { FixedEndpoint, Service } from './service.js'
 import { composeServiceLabel, containerNameLabel, swarmServiceLabel } from './service.js'
@@ -43,6 +45,10 @@ export interface Attachment {
   readonly pid: number
   /** IPv4 addresses of its own that it may call from. */
   readonly addresses: readonly string[]
+  /** IPv4 networks it is on besides the mesh. */
+  readonly networks: readonly string[]
+  /** Ports on which its endpoints answer datagrams. */
+  readonly udpPorts: readonly PortRange[]
 }
 
 export interface Mesh {
@@ -148,6 +154,25 @@ function sameEndpoint(a: Endpoint, b: Endpoint): boolean {
   )
 }
 
+/** Attachment → the ports on which its endpoints answer datagrams, each once, in order. */
+function udpPortsOf(services: Iterable<MeshService>): Map<string, PortRange[]> {
+  const found = new Map<string, Map<string, PortRange>>()
+  for (const { service, endpoints } of services) {
+    const targets = service.ports.filter(({ protocol }) => protocol === 'udp').map(({ target }) => target)
+    if (targets.length === 0) continue
+    for (const { attachment, port } of endpoints) {
+      if (attachment === null) continue
+      const ranges = found.get(attachment) ?? new Map<string, PortRange>()
+      for (const range of port === null ? targets : [{ first: port, last: port }])
+        ranges.set(formatRange(range), range)
+      found.set(attachment, ranges)
+    }
+  }
+  return new Map(
+    [...found].map(([id, ranges]) => [id, [...ranges.values()].sort((a, b) => a.first - b.first)]),
+  )
+}
+
 /**
  * A merge that returns the same MeshService object for a service of which nothing
  * changed, so that later steps can tell by reference what to leave alone.
@@ -177,13 +202,15 @@ export function createMerge(): (
       for (const { attachment } of endpoints) {
         if (attachment === null || nextAttached.has(attachment)) continue
         const owner = index.byId.get(attachment)!
-        const was = attached.get(attachment)
-        const unchanged = was?.pid === owner.pid && was.addresses.join() === owner.addresses.join()
-        nextAttached.set(
-          attachment,
-          was && unchanged ? was : { id: owner.id, pid: owner.pid, addresses: owner.addresses },
-        )
+        const { id, pid, addresses, networks } = owner
+        nextAttached.set(attachment, { id, pid, addresses, networks, udpPorts: [] })
       }
+    }
+    for (const [id, udpPorts] of udpPortsOf(nextMerged.values()))
+      nextAttached.set(id, { ...nextAttached.get(id)!, udpPorts })
+    for (const [id, attachment] of nextAttached) {
+      const was = attached.get(id)
+      if (isDeepStrictEqual(was, attachment)) nextAttached.set(id, was!)
     }
     merged = nextMerged
     attached = nextAttached

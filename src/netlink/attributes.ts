@@ -158,6 +158,13 @@ export const u16 = fixed<number>(
   (b, at, v) => b.writeUInt16LE(v, at),
   b => b.readUInt16LE(0),
 )
+/** struct fib_rule_port_range, linux/fib_rules.h: two ports in host order, inclusive. */
+export const portRange = fixed<{ readonly first: number; readonly last: number }>(
+  4,
+  0,
+  (b, at, v) => b.writeUInt16LE(v.last, b.writeUInt16LE(v.first, at)),
+  b => ({ first: b.readUInt16LE(0), last: b.readUInt16LE(2) }),
+)
 export const u32 = fixed<number>(
   4,
   0,

@@ -3,7 +3,7 @@
  * nothing here touches a socket. Links and addresses are in link.ts.
  */
 import * as rt from 'netlink/dist/rt/structs.js'
-import { attributes, ipv4, string, u8, u32, type Values } from './attributes.js'
+import { attributes, i32, ipv4, portRange, string, u8, u32, type Values } from './attributes.js'
 import { parsePrefix } from './link.js'
 import { flags, type Query, type Request } from './message.js'
 
@@ -185,10 +185,13 @@ const ruleAttributes = attributes({
   inputLink: [3, string], // FRA_IIFNAME
   priority: [6, u32], // FRA_PRIORITY
   fwmark: [10, u32], // FRA_FWMARK
+  suppressPrefixLength: [14, i32], // FRA_SUPPRESS_PREFIXLEN   -1: no suppression
   table: [15, u32], // FRA_TABLE
   fwmask: [16, u32], // FRA_FWMASK
   outputLink: [17, string], // FRA_OIFNAME
   protocol: [21, u8], // FRA_PROTOCOL   Linux 4.17
+  ipProtocol: [22, u8], // FRA_IP_PROTO   Linux 4.17
+  sourcePorts: [23, portRange], // FRA_SPORT_RANGE   Linux 4.17
 })
 
 export interface RuleConfiguration {
@@ -202,6 +205,12 @@ export interface RuleConfiguration {
   readonly fwmark?: number | null
   /** Name of the link a packet came in by. */
   readonly inputLink?: string | null
+  /** Only packets of this protocol, IPPROTO_*: 17 udp. */
+  readonly ipProtocol?: number | null
+  /** Only packets from these ports; needs `ipProtocol`. */
+  readonly sourcePorts?: { readonly first: number; readonly last: number } | null
+  /** Routes of the table with a prefix of at most this length do not count; 0: its default route. */
+  readonly suppressPrefixLength?: number | null
 }
 
 export interface RuleReading extends Required<RuleConfiguration> {
@@ -238,6 +247,12 @@ export function decodeRule(payload: Buffer): RuleReading | null {
     fwmark: values.fwmark ?? null,
     fwmask: values.fwmask ?? null,
     inputLink: values.inputLink ?? null,
+    ipProtocol: values.ipProtocol ?? null,
+    sourcePorts: values.sourcePorts ?? null,
+    suppressPrefixLength:
+      values.suppressPrefixLength === undefined || values.suppressPrefixLength < 0
+        ? null
+        : values.suppressPrefixLength,
     lookup: numberOf(rt.RuleAction, header.action) === toTable && !header.flags?.invert,
   }
 }
@@ -258,6 +273,9 @@ function ruleRequest(verb: string, type: number, bits: number, rule: RuleConfigu
   if (prefix && prefix.length > 0) values.source = prefix.address
   if (typeof rule.fwmark === 'number') values.fwmark = rule.fwmark
   if (typeof rule.inputLink === 'string') values.inputLink = rule.inputLink
+  if (typeof rule.ipProtocol === 'number') values.ipProtocol = rule.ipProtocol
+  if (rule.sourcePorts) values.sourcePorts = rule.sourcePorts
+  if (typeof rule.suppressPrefixLength === 'number') values.suppressPrefixLength = rule.suppressPrefixLength
   return {
     operation: `${verb} rule`,
     subject: `${rule.priority} from ${rule.source ?? 'all'} lookup ${rule.table}`,

@@ -4,7 +4,7 @@
  */
 import type { KernelObject } from '../kernel/objects.js'
 import { attachmentLink } from '../kernel/ownership.js'
-import { hairpinSet } from './names.js'
+import { hairpinSet, neighbourSet } from './names.js'
 
 const linkForm = /^p([0-9a-f]{12})$/
 
@@ -14,7 +14,7 @@ export function linkOf(object: KernelObject, linkByAddress: ReadonlyMap<string, 
     return attachmentLink(object.place.slice('container:'.length))
   if (object.kind === 'link' && linkForm.test(object.name)) return object.name
   if (object.kind === 'route' && linkForm.test(object.link)) return object.link
-  if (object.kind === 'entry' && object.set === hairpinSet)
+  if (object.kind === 'entry' && (object.set === hairpinSet || object.set === neighbourSet))
     return linkByAddress.get(object.element.slice(object.element.indexOf(',') + 1)) ?? null
   return null
 }

@@ -11,10 +11,11 @@ import type {
   SysctlObject,
 } from '../kernel/objects.js'
 import { meshLink, replyTable, rulePriority, uplink } from '../kernel/ownership.js'
-import { protocols } from '../model/ports.js'
+import type { Attachment } from '../model/mesh.js'
+import { formatRange, type PortRange, protocols } from '../model/ports.js'
 import type { Node } from '../model/snapshot.js'
 import { nodeAddress, sandboxAddress } from './addresses.js'
-import { boundSet, chains, externalSet, hairpinSet, portSet } from './names.js'
+import { boundSet, chains, externalSet, hairpinSet, neighbourSet, portSet } from './names.js'
 import type { Alias, Unit } from './units.js'
 
 export interface PlanSettings {
@@ -116,7 +117,7 @@ function links(node: Node, settings: PlanSettings): KernelObject[] {
 }
 
 /** Replies from a mesh address go back into the sandbox, whatever the main table says. */
-export function replyPath(place: Place, address: string, sandbox: string): KernelObject[] {
+function replyPath(place: Place, address: string, sandbox: string): KernelObject[] {
   return [
     {
       kind: 'route',
@@ -125,10 +126,26 @@ export function replyPath(place: Place, address: string, sandbox: string): Kerne
       destination: '0.0.0.0/0',
       link: meshLink,
       gateway: sandbox,
-      source: null,
+      source: address,
     },
     { kind: 'rule', place, priority: rulePriority, source: `${address}/32`, table: replyTable },
   ]
+}
+
+/**
+ * A datagram socket bound to no address chooses its reply's source by the route, and
+ * that would be the container's own network. So replies from a published UDP port take
+ * the mesh's route, and with it the mesh address; those to the container's own
+ * networks, where its neighbours ask it directly, do not.
+ */
+function datagramPath(place: Place, ports: readonly PortRange[]): KernelObject[] {
+  return ports.flatMap((range): KernelObject[] => {
+    const rule = { kind: 'rule', place, source: '0.0.0.0/0', udpPorts: formatRange(range) } as const
+    return [
+      { ...rule, priority: rulePriority + 1, table: mainTable, exceptDefault: true },
+      { ...rule, priority: rulePriority + 2, table: replyTable },
+    ]
+  })
 }
 
 /** 0 before Linux 5.9, where any other value delays a reused source port by a second; else the kernel's default. */
@@ -173,6 +190,7 @@ function sets(): KernelObject[] {
     set('host', boundSet, 'hash:ip,port'),
     ...protocols.map(protocol => set('mesh', portSet[protocol], 'bitmap:port', true)),
     set('mesh', hairpinSet, 'hash:net,net'),
+    set('mesh', neighbourSet, 'hash:net,net'),
     set('mesh', externalSet, 'hash:ip'),
   ]
 }
@@ -219,6 +237,8 @@ function rules(node: Node, settings: PlanSettings, needs: BaseNeeds): KernelObje
     ),
     chain('mesh', 'nat', chains.snat, [
       `-m set --match-set ${hairpinSet} src,dst -j SNAT --to-source ${sandbox}`,
+      // Datagrams only: a neighbour would be answered directly, from an address it did not ask.
+      `-p udp -m set --match-set ${neighbourSet} src,dst -j SNAT --to-source ${sandbox}`,
       `-o ${uplink} -m set --match-set ${externalSet} dst -j SNAT --to-source ${sandbox}`,
     ]),
     // What IPVS sends never passes FORWARD; replies do. All else would be containers
@@ -237,7 +257,18 @@ function rules(node: Node, settings: PlanSettings, needs: BaseNeeds): KernelObje
 function entries(node: Node, needs: BaseNeeds): KernelObject[] {
   const own = nodeAddress(node.subnet)
   const hairpins = needs.nodeEndpoints ? [own, ...node.addresses.filter(address => address !== own)] : []
+  // hash:net,net knows no prefix of length 0: all the world in two halves.
+  const world = needs.nodeEndpoints ? ['0.0.0.0/1', '128.0.0.0/1'] : []
   return [
+    ...world.map(
+      (network): KernelObject => ({
+        kind: 'entry',
+        place: 'mesh',
+        set: neighbourSet,
+        element: `${network},${own}`,
+        mark: null,
+      }),
+    ),
     ...hairpins.map(
       (address): KernelObject => ({
         kind: 'entry',
@@ -272,7 +303,7 @@ export function planBase(node: Node, settings: PlanSettings, needs: BaseNeeds): 
 
 /** What one attached container adds. */
 export function planAttachment(
-  attachment: { readonly id: string; readonly addresses: readonly string[] },
+  attachment: Attachment,
   place: Place,
   linkName: string,
   address: string,
@@ -293,6 +324,16 @@ export function planAttachment(
       source: null,
     },
     ...replyPath(place, address, sandbox),
+    ...datagramPath(place, attachment.udpPorts),
+    ...(attachment.udpPorts.length > 0 ? attachment.networks : []).map(
+      (network): KernelObject => ({
+        kind: 'entry',
+        place: 'mesh',
+        set: neighbourSet,
+        element: `${network},${address}`,
+        mark: null,
+      }),
+    ),
     ...attachment.addresses.map(
       (own): KernelObject => ({
         kind: 'entry',

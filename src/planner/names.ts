@@ -14,6 +14,8 @@ export const portSet: Readonly<Record<Protocol, string>> = {
 export const boundSet = `${setPrefix}bound`
 /** Pairs (own address, mesh address) of one endpoint that need translation, sandbox. */
 export const hairpinSet = `${setPrefix}hairpin`
+/** Pairs (network, mesh address) whose datagrams need translation, sandbox. */
+export const neighbourSet = `${setPrefix}neighbour`
 /** Addresses of endpoints that the mesh does not own, sandbox. */
 export const externalSet = `${setPrefix}external`
 

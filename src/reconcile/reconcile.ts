@@ -151,18 +151,19 @@ export class Reconciler {
     const observed = stateOf(observation.objects)
     if (!this.begun) this.adopt(observation.objects)
     const next = this.next(inputs)
-    const { changes } = this.changes(inputs, next, planOf(next.slices), observed, observation.readings)
+    const { changes } = this.changes(
+      inputs,
+      next,
+      planOf(next.slices),
+      observed,
+      observation.readings ?? new Map(),
+    )
     return changes.filter(({ object }) => !observation.blind.has(object.kind))
   }
 
   private next(inputs: Inputs): Next {
     const mesh = this.merge(inputs.services, inputs.containers, inputs.node)
     const unaddressed: string[] = []
-    const living = new Set([
-      ...mesh.attachments.map(({ id }) => attachmentLink(id)),
-      ...linksByAddress(this.leaving).values(),
-    ])
-    this.book.keepOnly(living)
     for (const { id } of mesh.attachments)
       if (this.book.assign(attachmentLink(id)) === null) unaddressed.push(id)
     const slices = this.planner(mesh, inputs.node, id => this.addressOf(id))
@@ -180,7 +181,8 @@ export class Reconciler {
     for (const [name, slice] of next.slices) if (this.applied.get(name) !== slice) after.push(...slice)
     for (const [name, slice] of this.applied) if (next.slices.get(name) !== slice) before.push(...slice)
     if (before.length === 0 && after.length === 0) return []
-    const { changes, leaving } = this.changes(inputs, next, after, stateOf(before), this.readings)
+    // Without fresh connection counts nothing may be taken for idle.
+    const { changes, leaving } = this.changes(inputs, next, after, stateOf(before), new Map())
     return this.apply(inputs, next, changes, leaving)
   }
 
@@ -216,7 +218,7 @@ export class Reconciler {
     next: Next,
     after: readonly KernelObject[],
     before: ReadonlyMap<string, KernelObject>,
-    readings: ReadonlyMap<string, DestinationReading> = new Map(),
+    readings: ReadonlyMap<string, DestinationReading>,
   ): { changes: Change[]; leaving: KernelObject[] } {
     const wanted = stateOf(after)
     const now = this.clock()
@@ -263,6 +265,12 @@ export class Reconciler {
     this.applied = next.slices
     this.leaving = leaving
     this.current = next.mesh
+    this.book.keepOnly(
+      new Set([
+        ...next.mesh.attachments.map(({ id }) => attachmentLink(id)),
+        ...linksByAddress(leaving).values(),
+      ]),
+    )
     return outcomes
   }
 

@@ -54,7 +54,13 @@ export function describe(change: Change): string {
         object.table !== mainTable && `table ${object.table}`,
       )
     case 'rule':
-      return `ip rule ${adding ? 'add' : 'del'} from ${object.source} lookup ${object.table} priority ${object.priority}`
+      return words(
+        `ip rule ${adding ? 'add' : 'del'} from ${object.source}`,
+        object.udpPorts !== undefined && `ipproto udp sport ${object.udpPorts}`,
+        `lookup ${object.table}`,
+        object.exceptDefault === true && 'suppress_prefixlength 0',
+        `priority ${object.priority}`,
+      )
     case 'sysctl':
       return type === 'remove'
         ? `sysctl ${object.name} (left as it is)`

@@ -13,6 +13,7 @@ export function container(name: string, fields: Partial<Container> = {}): Contai
     pid: 4242,
     network: 'own',
     addresses: [],
+    networks: [],
     leaving: false,
     dockerPorts: [],
     ...fields,

@@ -204,6 +204,7 @@ export class Topology {
       pid: child.pid!,
       network: 'own',
       addresses: attach === 'bridge' ? [address] : [],
+      networks: attach === 'bridge' ? ['172.17.0.0/16'] : [],
       leaving: false,
       dockerPorts: [],
       ...rest,

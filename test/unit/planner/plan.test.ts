@@ -38,6 +38,7 @@ function container(digit: string, fields: Partial<Container> = {}): Container {
     pid: 4000 + Number.parseInt(digit, 16),
     network: 'own',
     addresses: [`172.17.0.${10 + Number.parseInt(digit, 16)}`],
+    networks: ['172.17.0.0/16'],
     leaving: false,
     dockerPorts: [],
     ...fields,
@@ -83,7 +84,7 @@ t.test('a published port and one container', async t => {
     'mesh: ip link add paaaaaaaaaaaa mtu 1500 type veth peer mesh0 netns "container aaaaaaaaaaaa"',
     'container aaaaaaaaaaaa: ip address add 10.254.0.3/32 dev mesh0',
     'mesh: ip route add 10.254.0.3/32 dev paaaaaaaaaaaa',
-    'container aaaaaaaaaaaa: ip route add default via 10.254.0.1 dev mesh0 table 1090',
+    'container aaaaaaaaaaaa: ip route add default via 10.254.0.1 dev mesh0 src 10.254.0.3 table 1090',
     'container aaaaaaaaaaaa: ip rule add from 10.254.0.3/32 lookup 1090 priority 1090',
     'mesh: ipvsadm -A -f 74424 -s rr',
     'mesh: ipvsadm -a -f 74424 -r 10.254.0.3:80 -m -w 1',
@@ -105,7 +106,7 @@ t.test('a port without a ready endpoint is known to the host and not to the map'
 t.test('a range is one virtual service with one mark', async t => {
   const lines = text(world()([service('rtp', ['8000-8002:8000-8002/udp'])], [container('a')]))
   t.strictSame(
-    lines.filter(line => /ipvsadm|udp/.test(line)),
+    lines.filter(line => /ipvsadm|mesh-udp/.test(line)),
     [
       'mesh: ipvsadm -A -f 139072 -s rr',
       'mesh: ipvsadm -a -f 139072 -r 10.254.0.3:0 -m -w 1',
@@ -115,6 +116,19 @@ t.test('a range is one virtual service with one mark', async t => {
       'host: ipset add mesh-udp 8000',
       'host: ipset add mesh-udp 8001',
       'host: ipset add mesh-udp 8002',
+    ],
+  )
+})
+
+t.test('replies from a published UDP port take the route of the mesh, but for neighbours', async t => {
+  const lines = text(world()([service('dns', ['5353:53/udp'])], [container('a')]))
+  t.strictSame(
+    lines.filter(line => /rule|neighbour/.test(line)),
+    [
+      'container aaaaaaaaaaaa: ip rule add from 10.254.0.3/32 lookup 1090 priority 1090',
+      'container aaaaaaaaaaaa: ip rule add from 0.0.0.0/0 ipproto udp sport 53 lookup 254 suppress_prefixlength 0 priority 1091',
+      'container aaaaaaaaaaaa: ip rule add from 0.0.0.0/0 ipproto udp sport 53 lookup 1090 priority 1092',
+      'mesh: ipset add mesh-neighbour 172.17.0.0/16,10.254.0.3',
     ],
   )
 })
