@@ -272,7 +272,10 @@ function destinationValues(
   }
 }
 
-/** EEXIST: there already. ESRCH: no such virtual service. */
+/**
+ * EEXIST: there already. ESRCH: no such virtual service. EINVAL: the address is a
+ * broadcast one, as every address is in a namespace whose loopback link never was up.
+ */
 export function addDestination(service: ServiceKey, destination: DestinationConfiguration): Request {
   return destinationRequest('add', commands.newDest, service, destinationValues(destination))
 }

@@ -14,6 +14,7 @@ import {
   updateDestination,
   updateService,
 } from '../../src/netlink/ipvs.js'
+import { setLink } from '../../src/netlink/route.js'
 import { connect, freshNamespace, loadModules, runIn } from '../helpers/namespaces.js'
 
 loadModules('ip_vs', 'ip_vs_rr', 'ip_vs_wlc', 'ip_vs_sh')
@@ -23,8 +24,23 @@ const names = (outcomes: readonly ({ errnoName: string } | null)[]) =>
 const rr = { scheduler: 'rr', persistence: 0 }
 const endpoint = (index: number) => ({ address: `10.254.${index >> 8}.${index & 255}`, port: 80, weight: 1 })
 
-t.test('100 virtual services of 10 destinations each, in one batch, read back', async t => {
+/** A namespace whose loopback link is up: without a routing table of its own IPVS takes no destination. */
+async function readyNamespace(t: Parameters<typeof connect>[0]): Promise<string> {
   const path = freshNamespace(t)
+  await connect(t, 'route', path).request([setLink('lo', { up: true })])
+  return path
+}
+
+t.test('a namespace in which nothing is up takes no destination', async t => {
+  const connection = connect(t, 'generic', freshNamespace(t))
+  t.same(names(await connection.request([addService(1, rr), addDestination(1, endpoint(3))])), [
+    null,
+    'EINVAL',
+  ])
+})
+
+t.test('100 virtual services of 10 destinations each, in one batch, read back', async t => {
+  const path = await readyNamespace(t)
   const connection = connect(t, 'generic', path)
   const fwmarks = Array.from({ length: 100 }, (_, index) => 0x10000 + 8000 + index)
   const requests = fwmarks.flatMap(fwmark => [
@@ -61,7 +77,7 @@ t.test('100 virtual services of 10 destinations each, in one batch, read back', 
 })
 
 t.test('the start of a drain is kept in the upper threshold, whole', async t => {
-  const connection = connect(t, 'generic', freshNamespace(t))
+  const connection = connect(t, 'generic', await readyNamespace(t))
   const draining = { ...endpoint(3), weight: 0, upperThreshold: 0xfffffffe }
   await connection.request([
     addService(1, rr),
@@ -72,7 +88,7 @@ t.test('the start of a drain is kept in the upper threshold, whole', async t => 
 })
 
 t.test('errors tell what is missing and what is there', async t => {
-  const connection = connect(t, 'generic', freshNamespace(t))
+  const connection = connect(t, 'generic', await readyNamespace(t))
   const one = endpoint(1)
   const outcomes = await connection.request([
     addService(1, rr),
@@ -104,7 +120,7 @@ t.test('errors tell what is missing and what is there', async t => {
 })
 
 t.test('schedulers, persistence and keys by address read back as written', async t => {
-  const connection = connect(t, 'generic', freshNamespace(t))
+  const connection = connect(t, 'generic', await readyNamespace(t))
   const udp = { protocol: 17, address: '10.253.0.1', port: 53 }
   await connection.request([
     addService(1, { scheduler: 'wlc', persistence: 300 }),
@@ -123,14 +139,14 @@ t.test('schedulers, persistence and keys by address read back as written', async
 })
 
 t.test('what is not there is an empty list', async t => {
-  const connection = connect(t, 'generic', freshNamespace(t))
+  const connection = connect(t, 'generic', await readyNamespace(t))
   t.same(await connection.dump(listServices()), [])
   t.same(await connection.dump(listDestinations(7)), [])
 })
 
 t.test('timeouts are set in their namespace only', async t => {
-  const connection = connect(t, 'generic', freshNamespace(t))
-  const other = connect(t, 'generic', freshNamespace(t))
+  const connection = connect(t, 'generic', await readyNamespace(t))
+  const other = connect(t, 'generic', await readyNamespace(t))
   const [usual] = await other.get(getTimeouts())
   t.same(names(await connection.request([setTimeouts({ tcp: 901, tcpFin: 0, udp: 33 })])), [null])
   t.same(await connection.get(getTimeouts()), [{ ...usual, tcp: 901, udp: 33 }], '0 leaves one as it is')
