@@ -1,0 +1,163 @@
+/**
+ * An agent that keeps services in memory and has no kernel: for tests of the API
+ * server and of meshctl against it.
+ */
+import { MeshError } from '../../src/errors.js'
+import { type PortUse, settlePorts } from '../../src/model/conflicts.js'
+import { formatPort, formatRange } from '../../src/model/ports.js'
+import type { Publication } from '../../src/model/publication.js'
+import { publicationOf } from '../../src/model/publication.js'
+import type { Service } from '../../src/model/service.js'
+import type { Agent, PortKey, PublishOptions } from '../../src/status/agent.js'
+import { sameRange } from '../../src/status/find.js'
+import type { EndpointView, ServiceView, StatusView } from '../../src/status/views.js'
+
+/** A ready endpoint on 10.254.0.3:80 for port 8888. */
+export function anEndpoint(fields: Partial<EndpointView> = {}): EndpointView {
+  return {
+    container: 'web.1',
+    id: '0123456789ab',
+    address: '10.254.0.3',
+    port: 80,
+    published: '8888/tcp',
+    state: 'ready',
+    weight: 1,
+    active: 2,
+    inactive: 1,
+    reason: null,
+    ...fields,
+  }
+}
+
+export const aStatus: StatusView = {
+  node: 'node1',
+  version: '0.1.0',
+  uptime: 3661.5,
+  healthy: true,
+  troubles: [],
+  sources: [{ name: 'docker', state: 'ready', message: null }],
+  lastPass: { at: '2025-01-02T03:04:05.000Z', ms: 12.5, kind: 'full', changes: 3, failures: 0 },
+  counts: { services: 1, ports: 1, endpoints: 2, ready: 1, connections: 4 },
+  repairs: [],
+  notes: [],
+}
+
+export class AgentDouble implements Agent {
+  services: Service[] = []
+  endpoints: EndpointView[] = []
+  statusView: StatusView = aStatus
+  cleaned = 0
+  /** Every call with its arguments. */
+  readonly calls: { readonly name: string; readonly args: readonly unknown[] }[] = []
+  /** Thrown by the next call. */
+  failure: unknown = null
+  /** publish waits for it. */
+  ready: Promise<void> = Promise.resolve()
+
+  async publish(publication: Publication, options: PublishOptions) {
+    this.note('publish', publication, options)
+    const service = settlePorts(publication, this.use)
+    const created = !this.services.some(({ name }) => name === service.name)
+    this.services = [...this.services.filter(({ name }) => name !== service.name), service]
+    if (options.wait) await this.ready
+    const warnings =
+      this.endpoints.length === 0 ? [`nothing on this node answers for ${service.name} yet`] : []
+    return { service: this.view(service), created, warnings }
+  }
+
+  async unpublish(port: PortKey, name: string) {
+    this.note('unpublish', port, name)
+    const service = this.services.find(each => each.name === name)
+    const gone = service?.ports.filter(
+      each => each.protocol === port.protocol && sameRange(each.published, port.published),
+    )
+    if (!service || !gone || gone.length === 0)
+      throw new MeshError('MESH_NOT_FOUND', `service ${name} does not publish that port`)
+    const left = { ...service, ports: service.ports.filter(each => !gone.includes(each)) }
+    this.services = this.services.filter(each => each !== service)
+    if (left.ports.length > 0) this.services.push(left)
+    return { name, removed: gone.map(formatPort), service: left.ports.length > 0 ? this.view(left) : null }
+  }
+
+  async list() {
+    this.note('list')
+    return this.services.map(service => this.view(service))
+  }
+
+  async status() {
+    this.note('status')
+    return this.statusView
+  }
+
+  async plan() {
+    this.note('plan')
+    return this.services.map(({ name }) => ({
+      type: 'add' as const,
+      kind: 'virtualService',
+      place: 'mesh',
+      text: `ipvsadm -A for ${name}`,
+    }))
+  }
+
+  /** Each line of the file is the name of a service. */
+  async applyFile(file: { text: string; name: string }) {
+    this.note('applyFile', file)
+    const names = file.text.split('\n').filter(Boolean)
+    this.services = names.map((name, i) => {
+      const ports = [
+        { protocol: 'tcp' as const, published: null, target: { first: 80 + i, last: 80 + i }, address: null },
+      ]
+      return settlePorts(publicationOf(name, { ports }), this.use)
+    })
+    return names.map(name => ({ name, result: 'created' as const, ports: ['30000:80/tcp'], warnings: [] }))
+  }
+
+  async clean() {
+    this.note('clean')
+    this.cleaned++
+    return { removed: ['ipvsadm -D -f 0x122b8', 'ip netns del mesh'] }
+  }
+
+  version() {
+    return { version: '9.9.9', node: 'node1' }
+  }
+
+  async metrics() {
+    return '# HELP mesh_healthy x\nmesh_healthy 1\n'
+  }
+
+  private get use(): PortUse {
+    return {
+      services: this.services,
+      snapshot: { containers: [], swarmServices: [], swarmPorts: [] },
+      listeners: [],
+      reserved: [],
+    }
+  }
+
+  private note(name: string, ...args: unknown[]): void {
+    this.calls.push({ name, args })
+    const failure = this.failure
+    this.failure = null
+    if (failure) throw failure
+  }
+
+  private view(service: Service): ServiceView {
+    return {
+      name: service.name,
+      ports: service.ports.map(port => ({
+        spec: formatPort(port),
+        protocol: port.protocol,
+        published: formatRange(port.published),
+        target: formatRange(port.target),
+        address: port.address,
+        fwmark: '0x122b8',
+      })),
+      scheduler: service.scheduler,
+      drain: service.drain,
+      selector: service.selector,
+      origin: 'meshctl',
+      endpoints: this.endpoints,
+    }
+  }
+}
