@@ -15,8 +15,8 @@ try {
   for (const warning of warnings) process.stderr.write(`meshd: warning: ${warning}\n`)
   if (settings) {
     // Loaded last: help and complaints need neither Docker's client nor the addon.
-    const { runAgent } = await import('./agent.js')
-    await runAgent(settings)
+    const { runAgent } = await import('../agent/run.js')
+    await runAgent(settings, packageVersion())
   }
 } catch (error) {
   process.stderr.write(`meshd: ${reasonOf(error)}\n`)

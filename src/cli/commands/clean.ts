@@ -3,6 +3,7 @@
  */
 import { createInterface } from 'node:readline/promises'
 import { MeshError } from '../../errors.js'
+import type { CleanView } from '../../status/views.js'
 import { createClient } from '../client.js'
 import { type Command, example, show } from '../command.js'
 import { count } from '../table.js'
@@ -22,7 +23,7 @@ export const clean: Command<Arguments> = {
   handler: async args => {
     if (!args.yes && !(await agreed()))
       throw new MeshError('MESH_BAD_INPUT', 'clean: not confirmed; nothing was done')
-    const view = await createClient(args.socket).clean()
+    const view = await cleaned(args.socket)
     const total = view.removed.length
     const text =
       total === 0
@@ -30,6 +31,17 @@ export const clean: Command<Arguments> = {
         : `${view.removed.join('\n')}\n\n${count(total, 'thing')} removed; the node is as it was before the mesh`
     show(args, view, text)
   },
+}
+
+/** By the agent; where none answers, by this process, which then must be root. */
+async function cleaned(socket: string): Promise<CleanView> {
+  try {
+    return await createClient(socket).clean()
+  } catch (error) {
+    if (!(error instanceof MeshError) || error.code !== 'MESH_UNREACHABLE') throw error
+    const { cleanWithoutAgent } = await import('../../agent/run.js')
+    return { removed: await cleanWithoutAgent(socket) }
+  }
 }
 
 /** Asks a person at a terminal; anybody else has said what they want. */
