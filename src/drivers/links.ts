@@ -95,8 +95,7 @@ async function applyInPlace(
     const sent: { change: Change; request: Request }[] = []
     for (const change of changes) {
       try {
-        const request = requestFor(change, indices)
-        if (request) sent.push({ change, request })
+        for (const request of requestsFor(change, indices)) sent.push({ change, request })
       } catch (error) {
         outcomes.fail(change, error)
       }
@@ -130,27 +129,30 @@ async function linkIndices(
   return indices
 }
 
-/** The request that makes a change; null where the link is gone, and with it what was to be removed. */
-function requestFor(change: Change, indices: ReadonlyMap<string, number>): Request | null {
+/** The requests that make a change; none where the link is gone, and with it what was to be removed. */
+function requestsFor(change: Change, indices: ReadonlyMap<string, number>): Request[] {
   const object = change.object as InPlace
   const removing = change.type === 'remove'
   if (object.kind === 'rule') {
     const rule = ruleConfiguration(object)
-    return removing ? deleteRule(rule) : addRule(rule)
+    if (removing) return [deleteRule(rule)]
+    // The former rule first: what is asked to go by fewer words would take the new one for it.
+    const former = change.type === 'update' ? [deleteRule(ruleConfiguration(change.from as RuleObject))] : []
+    return [...former, addRule(rule)]
   }
   const index = object.link === '' ? null : (indices.get(object.link) ?? undefined)
   if (index === undefined) {
-    if (removing) return null
+    if (removing) return []
     throw new Error(`${describe(object)}: there is no link ${object.link} in ${object.place}`)
   }
   if (object.kind === 'address') {
     const address = { linkIndex: index ?? 0, address: object.address }
-    return removing ? deleteAddress(address) : addAddress(address)
+    return [removing ? deleteAddress(address) : addAddress(address)]
   }
   const route = routeConfiguration(object, index)
-  if (removing) return deleteRoute(route)
+  if (removing) return [deleteRoute(route)]
   // The host's main table is not ours alone: a route that somebody else has there stays, and is told of.
-  return change.type === 'add' && sharesTable(object) ? addRoute(route) : replaceRoute(route)
+  return [change.type === 'add' && sharesTable(object) ? addRoute(route) : replaceRoute(route)]
 }
 
 function sharesTable(route: RouteObject): boolean {
@@ -165,7 +167,8 @@ function describe(object: AddressObject | RouteObject): string {
 const soAlready: Readonly<Record<InPlace['kind'], { make: readonly string[]; remove: readonly string[] }>> = {
   address: { make: ['EEXIST'], remove: ['EADDRNOTAVAIL', 'ENODEV'] },
   route: { make: [], remove: ['ESRCH', 'ENODEV'] },
-  rule: { make: ['EEXIST'], remove: ['ENOENT'] },
+  // ENOENT: the former rule of a changed one
+  rule: { make: ['EEXIST', 'ENOENT'], remove: ['ENOENT'] },
 }
 
 function isSoAlready(change: Change, errnoName: string): boolean {

@@ -3,7 +3,7 @@ import t from 'tap'
 import { discoverPlaces } from '../../src/drivers/discover.js'
 import { createLinkDriver } from '../../src/drivers/links.js'
 import { createNamespaceDriver } from '../../src/drivers/namespaces.js'
-import { containerPlace, type KernelObject, type Place } from '../../src/kernel/objects.js'
+import { containerPlace, type KernelObject, keyOf, type Place } from '../../src/kernel/objects.js'
 import { removeNamespace } from '../../src/netlink/addon.js'
 import { bring, failures, freshStage, pending, reach, told } from '../helpers/drivers.js'
 
@@ -37,6 +37,10 @@ function uplinkObjects(): KernelObject[] {
   ]
 }
 
+function ruleOf(place: Place, address: string): KernelObject {
+  return { kind: 'rule', place, priority: 1090, source: `${address}/32`, table: 1090 }
+}
+
 function attachment(place: Place, digit: string, address: string): KernelObject[] {
   const name = `p${digit.repeat(12)}`
   return [
@@ -60,7 +64,7 @@ function attachment(place: Place, digit: string, address: string): KernelObject[
       gateway: '10.254.0.1',
       source: null,
     },
-    { kind: 'rule', place, priority: 1090, source: `${address}/32`, table: 1090 },
+    ruleOf(place, address),
   ]
 }
 
@@ -101,7 +105,7 @@ t.test('what a hand damages is seen and repaired', async t => {
       'ip addr del 10.254.0.3/32 dev mesh0',
       [`add address ${one} mesh0 10.254.0.3/32`, `add route ${one} 1090 0.0.0.0/0`],
     ],
-    [one, 'ip rule del priority 1090', [`add rule ${one} 1090 10.254.0.3/32 1090`]],
+    [one, 'ip rule del priority 1090', [`add ${keyOf(ruleOf(one, '10.254.0.3'))}`]],
     ['mesh', 'ip route del 10.254.0.4/32', ['add route mesh 254 10.254.0.4/32']],
     ['mesh', 'ip route replace 10.254.0.4/32 dev lo', ['add route mesh 254 10.254.0.4/32']],
     ['host', 'ip addr add 10.99.0.1/32 dev mesh0', ['remove address host mesh0 10.99.0.1/32']],
@@ -169,6 +173,23 @@ t.test('a link of our name that belongs to nobody makes room, in one pass', asyn
     t.strictSame(failures(outcomes), [], `pass ${pass}`)
   }
   t.strictSame(told(await pending(drivers, wanted, places)), [])
+})
+
+t.test('a rule that says more or less than wanted is changed, and leaves no second one behind', async t => {
+  const { places, sockets, run } = freshStage(t)
+  const drivers = [createLinkDriver(sockets)]
+  const ports = { kind: 'rule', place: 'host', priority: 1091, source: '0.0.0.0/0', udpPorts: '53' } as const
+  const range = { ...ports, priority: 1092, table: 1090, udpPorts: '8000-8099' } as const
+  run('host', 'ip rule add priority 1091 ipproto udp sport 53 lookup main protocol 109')
+  await reach(t, drivers, [{ ...ports, table: 254, exceptDefault: true }, range], places)
+  const rules = run('host', 'ip rule').match(/^109.*$/gm)
+  t.match(rules, [
+    /1091:\tfrom all ipproto udp sport 53 lookup main suppress_prefixlength 0 proto 109/,
+    /1092:\tfrom all ipproto udp sport 8000-8099 lookup 1090 proto 109/,
+  ])
+  t.equal(rules?.length, 2)
+  await reach(t, drivers, [], places)
+  t.notMatch(run('host', 'ip rule'), /^109/m)
 })
 
 t.test('a container that is gone fails alone, and says why', async t => {
