@@ -12,7 +12,7 @@ const nestedFlag = 0x8000 // NLA_F_NESTED, linux/netlink.h
 const networkOrderFlag = 0x4000 // NLA_F_NET_BYTEORDER
 const typeMask = 0x3fff // NLA_TYPE_MASK
 
-/** Growing buffer that attributes are written into; reused, so `bytes()` copies. */
+/** Growing buffer that attributes are written into. */
 export class Writer {
   #buffer = Buffer.alloc(512)
   #length = 0
@@ -25,7 +25,9 @@ export class Writer {
       const larger = Buffer.alloc(Math.max(this.#length, this.#buffer.length * 2))
       this.#buffer.copy(larger, 0, 0, offset)
       this.#buffer = larger
-    } else this.#buffer.fill(0, offset, this.#length)
+    }
+    const buffer = this.#buffer
+    for (let at = offset; at < this.#length; at++) buffer[at] = 0
     return offset
   }
 
@@ -42,8 +44,16 @@ export class Writer {
     this.reserve(align(this.#length) - this.#length)
   }
 
-  bytes(): Buffer {
-    return Buffer.from(this.#buffer.subarray(0, this.#length))
+  append(bytes: Uint8Array): void {
+    const offset = this.reserve(bytes.length)
+    this.#buffer.set(bytes, offset)
+  }
+
+  /** A copy of all that was written; the writer is empty afterwards. */
+  take(): Buffer {
+    const bytes = Buffer.from(this.#buffer.subarray(0, this.#length))
+    this.#length = 0
+    return bytes
   }
 }
 
@@ -72,7 +82,8 @@ export type Values<F> = {
 
 export interface AttributeTable<F> extends Codec<Values<F>> {
   readonly fields: F
-  encode(values: Values<F>): Buffer
+  /** `header`, where given, comes before the attributes; its length must be a multiple of 4. */
+  encode(values: Values<F>, header?: Uint8Array): Buffer
   decode(bytes: Buffer): Values<F>
 }
 
@@ -86,6 +97,9 @@ export function eachAttribute(bytes: Buffer, visit: (type: number, value: Buffer
     offset += align(length)
   }
 }
+
+/** One for all tables: thousands of messages are encoded in a row, and none while another is. */
+const shared = new Writer()
 
 /** Makes a table. Attributes are written in the order of declaration. */
 export function attributes<const F extends Record<string, readonly [number, unknown]>>(
@@ -120,10 +134,15 @@ export function attributes<const F extends Record<string, readonly [number, unkn
       })
       return values as Values<F>
     },
-    encode(values) {
-      const out = new Writer()
-      table.write(out, values)
-      return out.bytes()
+    encode(values, header) {
+      if (header) shared.append(header)
+      try {
+        table.write(shared, values)
+      } catch (error) {
+        shared.take()
+        throw error
+      }
+      return shared.take()
     },
     decode: bytes => table.read(bytes),
   }
@@ -223,8 +242,7 @@ export const string: Codec<string> = {
 export const binary: Codec<Uint8Array> = {
   flags: 0,
   write(out, value) {
-    const offset = out.reserve(value.length)
-    out.buffer.set(value, offset)
+    out.append(value)
   },
   read: bytes => Buffer.from(bytes),
 }

@@ -10,13 +10,9 @@ import type { Query } from './message.js'
 
 export const genericHeaderLength = 4 // GENL_HDRLEN, linux/genetlink.h
 
-/** struct genlmsghdr and the attributes after it. */
-export function genericPayload(command: number, version: number, body: Uint8Array): Buffer {
-  const payload = Buffer.alloc(genericHeaderLength + body.length)
-  payload[0] = command
-  payload[1] = version
-  payload.set(body, genericHeaderLength)
-  return payload
+/** struct genlmsghdr. */
+export function genericHeader(command: number, version: number): Uint8Array {
+  return Uint8Array.of(command, version, 0, 0)
 }
 
 /** The attributes of a generic message; none when it is too short to have any. */
@@ -41,7 +37,7 @@ export function getFamily(name: string): Query<Values<typeof familyAttributes.fi
     subject: name,
     type: controllerType,
     flags: 0,
-    payload: genericPayload(getFamilyCommand, 1, familyAttributes.encode({ name })),
+    payload: familyAttributes.encode({ name }, genericHeader(getFamilyCommand, 1)),
     decode: payload => familyAttributes.decode(genericBody(payload)),
   }
 }

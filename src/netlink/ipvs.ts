@@ -19,7 +19,7 @@ import {
   type Values,
   type Writer,
 } from './attributes.js'
-import { genericBody, genericPayload } from './generic.js'
+import { genericBody, genericHeader } from './generic.js'
 import { flags, type Query, type Request } from './message.js'
 
 const family = 'IPVS' // IPVS_GENL_NAME, linux/ip_vs.h
@@ -210,7 +210,7 @@ function request(
     subject,
     type: family,
     flags: 0,
-    payload: genericPayload(command, version, commandAttributes.encode(values)),
+    payload: commandAttributes.encode(values, genericHeader(command, version)),
   }
 }
 

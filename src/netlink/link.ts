@@ -93,7 +93,7 @@ function linkRequest(
 ): Request {
   const index = typeof link === 'number' ? link : 0
   const named = typeof link === 'number' ? values : { name: link, ...values }
-  const payload = Buffer.concat([linkHeader(index, up), linkAttributes.encode(named)])
+  const payload = linkAttributes.encode(named, linkHeader(index, up))
   return {
     operation,
     subject: `link ${link}`,
@@ -139,7 +139,7 @@ export interface VethConfiguration {
 export function addVeth(veth: VethConfiguration): Request {
   const peer: Values<typeof linkAttributes.fields> = { name: veth.peerName, mtu: veth.mtu }
   if (veth.peerNamespace !== null) peer.namespace = veth.peerNamespace
-  const data = peerBinary.encode({ peer: Buffer.concat([linkHeader(0, null), linkAttributes.encode(peer)]) })
+  const data = peerBinary.encode({ peer: linkAttributes.encode(peer, linkHeader(0, null)) })
   return linkRequest('add veth', veth.name, NEWLINK, flags.create | flags.exclusive, true, {
     mtu: veth.mtu,
     info: { kind: 'veth', data },
@@ -184,7 +184,7 @@ export function getNamespaceId(descriptor: number): Query<number> {
     subject: 'namespace id',
     type: GETNSID,
     flags: 0,
-    payload: Buffer.concat([rtgenmsg, namespaceAttributes.encode({ descriptor })]),
+    payload: namespaceAttributes.encode({ descriptor }, rtgenmsg),
     decode: (payload, type) =>
       type === NEWNSID ? (namespaceAttributes.decode(payload.subarray(4)).id ?? -1) : null,
   }
@@ -234,7 +234,7 @@ function addressRequest(verb: string, type: number, bits: number, reading: Addre
     subject: `${reading.address} on link ${reading.linkIndex}`,
     type,
     flags: bits,
-    payload: Buffer.concat([header, addressAttributes.encode({ address, local: address })]),
+    payload: addressAttributes.encode({ address, local: address }, header),
   }
 }
 

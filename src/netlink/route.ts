@@ -159,7 +159,7 @@ function routeRequest(
     subject: `${route.destination} in table ${route.table}`,
     type,
     flags: bits,
-    payload: Buffer.concat([header, routeAttributes.encode(values)]),
+    payload: routeAttributes.encode(values, header),
   }
 }
 
@@ -281,7 +281,7 @@ function ruleRequest(verb: string, type: number, bits: number, rule: RuleConfigu
     subject: `${rule.priority} from ${rule.source ?? 'all'} lookup ${rule.table}`,
     type,
     flags: bits,
-    payload: Buffer.concat([header, ruleAttributes.encode(values)]),
+    payload: ruleAttributes.encode(values, header),
   }
 }
 

@@ -1,6 +1,6 @@
 import t from 'tap'
 import { countFlows, deleteFlow, type Flow, listFlows } from '../../../src/netlink/conntrack.js'
-import { genericPayload, getFamily } from '../../../src/netlink/generic.js'
+import { genericHeader, getFamily } from '../../../src/netlink/generic.js'
 
 const hex = (text: string) => Buffer.from(text.replace(/[^0-9a-f]/g, ''), 'hex')
 
@@ -70,5 +70,5 @@ t.test('a generic family is asked for by name', async t => {
   t.equal(query.type, 16)
   t.same(query.payload, hex('03 01 0000 0900 0200 4950565300 000000'))
   t.match(query.decode(hex('01 02 0000 0600 0100 1d00 0000 0800 0300 01000000'), 16), { id: 29, version: 1 })
-  t.same(genericPayload(5, 1, Uint8Array.of(1)), hex('05 01 0000 01'))
+  t.same(genericHeader(5, 1), Uint8Array.of(5, 1, 0, 0))
 })
