@@ -8,6 +8,7 @@
 import type { Change } from '../kernel/change.js'
 import type { Places } from '../kernel/driver.js'
 import type { Place } from '../kernel/objects.js'
+import { fwmarkOf } from '../kernel/ownership.js'
 import { deleteFlow, type Flow, listFlows } from '../netlink/conntrack.js'
 import { placeIsGone } from './places.js'
 import type { Sockets } from './sockets.js'
@@ -30,6 +31,10 @@ function udpPort(set: string, element: string): number | null {
   return found ? Number(found[1]) : null
 }
 
+function isUdp(fwmark: number): boolean {
+  return fwmarkOf('udp', fwmark & 0xffff) === fwmark
+}
+
 /** What changes that were made leave stale: flows to ports that came or went, and of destinations that went. */
 export function staleFlows(changes: readonly Change[]): StaleFlows {
   const publishedPorts = new Set<number>()
@@ -38,7 +43,8 @@ export function staleFlows(changes: readonly Change[]): StaleFlows {
     if (object.kind === 'entry') {
       const port = udpPort(object.set, object.element)
       if (port !== null) publishedPorts.add(port)
-    } else if (object.kind === 'destination' && type === 'remove') endpoints.add(object.address)
+    } else if (object.kind === 'destination' && type === 'remove' && isUdp(object.fwmark))
+      endpoints.add(object.address)
   }
   return { publishedPorts, endpoints }
 }

@@ -2,6 +2,7 @@
  * Driver of ipsets and their elements, by netlink. Sets of ours are those whose names
  * begin with `mesh-`; they exist in the host and in the sandbox.
  */
+import { MeshError, NetlinkError } from '../errors.js'
 import type { Change } from '../kernel/change.js'
 import type { Driver, Places } from '../kernel/driver.js'
 import type { EntryObject, KernelObject, Place, SetObject, SetType } from '../kernel/objects.js'
@@ -18,11 +19,20 @@ import {
 } from '../netlink/ipset.js'
 import type { Request } from '../netlink/message.js'
 import { groupByPlace, Outcomes, placeIsGone } from './places.js'
+import { loadModule } from './programs.js'
 import type { Sockets } from './sockets.js'
 
 const ownPlaces: readonly Place[] = ['host', 'mesh']
 /** Name of the set that takes another one's place; swapped and destroyed within one change. */
 const spareName = `${setPrefix}spare`
+
+/** Module of each set type, for kernels that load none by themselves. */
+const modules: Readonly<Record<SetType, string>> = {
+  'bitmap:port': 'ip_set_bitmap_port',
+  'hash:ip': 'ip_set_hash_ip',
+  'hash:ip,port': 'ip_set_hash_ipport',
+  'hash:net,net': 'ip_set_hash_netnet',
+}
 
 export function createSetDriver(sockets: Sockets): Driver {
   return {
@@ -48,9 +58,39 @@ export function createSetDriver(sockets: Sockets): Driver {
   }
 }
 
+/**
+ * Runs with a connection to a kernel that has ipset, loading its module if need be:
+ * without it nfnetlink calls the first question invalid. Throws MESH_UNSUPPORTED.
+ */
+async function withIpset<T>(
+  sockets: Sockets,
+  places: Places,
+  place: Place,
+  run: (connection: NetlinkConnection) => Promise<T>,
+): Promise<T> {
+  const attempt = () => sockets.use('netfilter', places, place, run)
+  try {
+    return await attempt()
+  } catch (error) {
+    if (!lacksIpset(error)) throw error
+    await loadModule('ip_set')
+  }
+  try {
+    return await attempt()
+  } catch (error) {
+    if (!lacksIpset(error)) throw error
+    const reason = 'kernel without ipset: modprobe ip_set did not help; boot a kernel with CONFIG_IP_SET'
+    throw new MeshError('MESH_UNSUPPORTED', reason, { cause: error })
+  }
+}
+
+function lacksIpset(error: unknown): boolean {
+  return error instanceof NetlinkError && error.operation === 'list' && error.errnoName === 'EINVAL'
+}
+
 async function observePlace(sockets: Sockets, places: Places, place: Place): Promise<KernelObject[]> {
   try {
-    return await sockets.use('netfilter', places, place, async connection => {
+    return await withIpset(sockets, places, place, async connection => {
       const sets = (await connection.dump(listSets())).filter(({ name }) => name.startsWith(setPrefix))
       const elements = await connection.dumpAll(sets.map(({ name }) => listEntries(name)))
       const objects: KernelObject[] = []
@@ -89,24 +129,65 @@ async function applyInPlace(
   await flush()
 }
 
+interface Refused {
+  readonly change: Change & { readonly object: SetObject | EntryObject }
+  readonly error: Error
+}
+
+/** `last`: there is no other attempt, after loading the modules of missing types. */
 async function sendBatch(
   changes: readonly Change[],
   connection: NetlinkConnection,
   outcomes: Outcomes,
+  last = false,
 ): Promise<void> {
-  const sent: { change: Change; request: Request }[] = []
-  for (const change of changes) {
+  const refused = await sendOnce(changes, connection)
+  const types = last ? [] : refused.flatMap(({ change, error }) => missingType(change, error) ?? [])
+  const affected = new Set<string>()
+  for (const { change, error } of refused) if (missingType(change, error)) affected.add(setOf(change.object))
+  const again: Change[] = []
+  for (const { change, error } of refused)
+    if (types.length > 0 && affected.has(setOf(change.object))) again.push(change)
+    else outcomes.fail(change, explain(change, error))
+  if (again.length === 0) return
+  for (const type of new Set(types)) await loadModule(modules[type])
+  await sendBatch(again, connection, outcomes, true)
+}
+
+function setOf(object: SetObject | EntryObject): string {
+  return object.kind === 'set' ? object.name : object.set
+}
+
+/** One request per change; returns those that were refused. */
+async function sendOnce(changes: readonly Change[], connection: NetlinkConnection): Promise<Refused[]> {
+  const refused: Refused[] = []
+  const sent: { change: Refused['change']; request: Request }[] = []
+  for (const change of changes as readonly Refused['change'][]) {
     try {
       sent.push({ change, request: requestFor(change) })
     } catch (error) {
-      outcomes.fail(change, error)
+      refused.push({ change, error: error as Error })
     }
   }
   const errors = await connection.request(sent.map(({ request }) => request))
   for (const [i, error] of errors.entries()) {
     const { change } = sent[i]!
-    if (error && !isSoAlready(change, error.errnoName)) outcomes.fail(change, error)
+    if (error && !isSoAlready(change, error.errnoName)) refused.push({ change, error })
   }
+  return refused
+}
+
+/** The type of a set that could not be made because the kernel does not know it. */
+function missingType(change: Change, error: Error): SetType | null {
+  const unknown = error instanceof NetlinkError && error.errnoName === 'IPSET_ERR_FIND_TYPE'
+  return unknown && change.object.kind === 'set' ? change.object.type : null
+}
+
+function explain(change: Change, error: Error): Error {
+  const type = missingType(change, error)
+  if (type === null) return error
+  const reason = `${error.message}: the kernel has no set type ${type}; modprobe ${modules[type]}`
+  return new MeshError('MESH_UNSUPPORTED', reason, { cause: error })
 }
 
 function requestFor(change: Change): Request {

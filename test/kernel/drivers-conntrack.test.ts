@@ -1,8 +1,11 @@
 import t from 'tap'
 import { forgetFlows, staleFlows } from '../../src/drivers/conntrack.js'
 import type { Change } from '../../src/kernel/change.js'
+import { fwmarkOf } from '../../src/kernel/ownership.js'
 import { freshStage } from '../helpers/drivers.js'
 import { loadModules } from '../helpers/namespaces.js'
+
+const udpMark = fwmarkOf('udp', 53)
 
 loadModules('nf_conntrack', 'nf_conntrack_netlink')
 
@@ -26,7 +29,7 @@ t.test('flows to a port that was published and flows of an endpoint that went ar
       type: 'remove',
       object: {
         kind: 'destination',
-        fwmark: 1,
+        fwmark: udpMark,
         address: '10.254.0.4',
         port: 53,
         weight: 0,
@@ -59,7 +62,7 @@ t.test('only UDP ports that come or go and destinations that go make flows stale
       type: 'add',
       object: {
         kind: 'destination',
-        fwmark: 1,
+        fwmark: udpMark,
         address: '10.254.0.4',
         port: 53,
         weight: 1,
@@ -69,4 +72,8 @@ t.test('only UDP ports that come or go and destinations that go make flows stale
   ])
   t.strictSame([...publishedPorts], [53, 54])
   t.strictSame([...endpoints], [])
+  const gone = { kind: 'destination', address: '10.254.0.4', port: 53, weight: 0, drainingSince: 0 } as const
+  const removed = (fwmark: number): Change => ({ type: 'remove', object: { ...gone, fwmark } })
+  t.equal(staleFlows([removed(fwmarkOf('tcp', 53))]).endpoints.size, 0)
+  t.equal(staleFlows([removed(udpMark)]).endpoints.size, 1)
 })

@@ -119,3 +119,24 @@ t.test('an element that is none fails alone', async t => {
   t.match(failed, [/entry host mesh-tcp 70000: .*70000/])
   t.equal(failed.length, 1)
 })
+
+t.test(
+  'a set type that the kernel has is loaded; one that it lacks is told of, and the others are made',
+  async t => {
+    const { places, sockets } = freshStage(t)
+    const drivers = [createSetDriver(sockets)]
+    const pair = [set('mesh', 'hairpin', 'hash:net,net'), entry('mesh', 'hairpin', '172.17.0.2,10.254.0.3')]
+    const failed = failures(await bring(drivers, [...wanted, ...pair], places))
+    if (failed.length > 0)
+      t.match(failed, [
+        /set mesh mesh-hairpin: .*the kernel has no set type hash:net,net; modprobe ip_set_hash_netnet/,
+        /entry mesh mesh-hairpin 172.17.0.2,10.254.0.3: .*ENOENT/,
+      ])
+    const left = told(await pending(drivers, [...wanted, ...pair], places))
+    t.strictSame(
+      left.filter(line => !line.includes('hairpin')),
+      [],
+    )
+    t.equal(left.length, failed.length)
+  },
+)
