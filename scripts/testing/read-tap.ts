@@ -73,7 +73,8 @@ export function readTap(tap: string, ending: Ending): FileResult {
   })
   parser.on('bailout', (reason: string) => failures.push(`bail out: ${reason}`))
   parser.on('complete', results => {
-    if (results.plan.skipAll) skips.push(results.plan.skipReason || 'the whole file')
+    const reason = results.plan.skipAll ? results.plan.skipReason : ''
+    if (reason && reason !== 'no tests found') skips.push(`the whole file: ${reason.replace(/^skip:?\s*/i, '')}`)
     // Points the plan promised and that never came, or came twice.
     for (const failure of results.failures) if (!('ok' in failure)) failures.push(failure.tapError)
   })
