@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs'
 import t from 'tap'
-import { normaliseRule, quoteWord, splitTarget, splitWords } from '../../../src/drivers/iptables-rule.js'
+import { normaliseRule, splitTarget } from '../../../src/drivers/iptables-rule.js'
 import { parseSave } from '../../../src/drivers/iptables-save.js'
+import { quoteWord, splitWords } from '../../../src/drivers/iptables-words.js'
 
 const fixtures = new URL('../../../../test/fixtures/iptables/', import.meta.url)
 const fixture = (name: string) => readFileSync(new URL(name, fixtures), 'utf8')
