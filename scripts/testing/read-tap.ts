@@ -74,7 +74,8 @@ export function readTap(tap: string, ending: Ending): FileResult {
   parser.on('bailout', (reason: string) => failures.push(`bail out: ${reason}`))
   parser.on('complete', results => {
     const reason = results.plan.skipAll ? results.plan.skipReason : ''
-    if (reason && reason !== 'no tests found') skips.push(`the whole file: ${reason.replace(/^skip:?\s*/i, '')}`)
+    if (reason && reason !== 'no tests found')
+      skips.push(`the whole file: ${reason.replace(/^skip:?\s*/i, '')}`)
     // Points the plan promised and that never came, or came twice.
     for (const failure of results.failures) if (!('ok' in failure)) failures.push(failure.tapError)
   })
