@@ -90,6 +90,21 @@ export class DockerView {
     return nothing
   }
 
+  /**
+   * Takes in an event older than what was inspected since: of these only signals
+   * count, to containers that have not ended or started after them.
+   */
+  recall(event: DockerEvent, now: number): void {
+    if (event.type !== 'container') return
+    if (event.action === 'kill') this.#killed(event, now)
+    else if (event.action === 'die' || event.action === 'start') {
+      const time = millisecond(event.time)
+      const signals = this.#signals.get(event.id)
+      for (const [signal, sent] of signals ?? []) if (sent <= time) signals?.delete(signal)
+      if (signals?.size === 0) this.#signals.delete(event.id)
+    }
+  }
+
   /** Takes the result of an inspection in; containers that do not run are forgotten. */
   inspected(result: Inspected, now: number): void {
     const { id } = result.container
@@ -157,7 +172,7 @@ export class DockerView {
   #killed(event: DockerEvent, now: number): void {
     const signal = signalNumber(event.attributes.signal ?? '')
     if (signal === null) return
-    const sent = Math.min(Number(event.time / 1_000_000n), now)
+    const sent = Math.min(millisecond(event.time), now)
     const signals = this.#signals.get(event.id) ?? new Map<number, number>()
     this.#signals.set(event.id, signals.set(signal, sent))
     const entry = this.#containers.get(event.id)
@@ -191,4 +206,8 @@ export class DockerView {
     this.#containers.set(id, { ...entry, container })
     this.#snapshot = null
   }
+}
+
+function millisecond(nanosecond: bigint): number {
+  return Number(nanosecond / 1_000_000n)
 }

@@ -6,23 +6,22 @@
  */
 import { access } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
-import * as z from 'zod'
 import type { ContainerSnapshot } from '../model/snapshot.js'
 import { type DockerClient, dockerClient, dockerTrouble } from './docker-client.js'
-import { parseInspect } from './docker-container.js'
 import { type DockerEvent, lineSplitter, parseEvent, sinceParameter } from './docker-events.js'
+import { inspectContainer } from './docker-inspect.js'
 import { parseList } from './docker-list.js'
 import { parseServices } from './docker-swarm.js'
 import { DockerView } from './docker-view.js'
-import { readAddresses } from './fib-trie.js'
 import { paced } from './pace.js'
-import { readNetworks } from './route-table.js'
 import type { Source } from './source.js'
 import { workQueue } from './work-queue.js'
 
 export interface DockerSourceOptions {
   /** `/var/run/docker.sock`. */
   readonly socketPath?: string
+  /** The Engine's `/proc`, by which its containers' PIDs are found. */
+  readonly proc?: string
   /** Pool whose addresses are the mesh's own and not the containers': `10.254.0.0/16`. */
   readonly meshPool?: string
   /** Inspections at once. */
@@ -44,6 +43,7 @@ const swarmSettles = 1000
 export function dockerSource(options: DockerSourceOptions = {}): Source<ContainerSnapshot> {
   const {
     socketPath = '/var/run/docker.sock',
+    proc = '/proc',
     meshPool = '10.254.0.0/16',
     parallel = 8,
     gap = 5,
@@ -90,36 +90,13 @@ export function dockerSource(options: DockerSourceOptions = {}): Source<Containe
   }
 
   const inspections = workQueue(parallel, async id => {
-    const answer = await client!.inspect(id)
-    const result = answer === null ? null : parseInspect(answer)
-    if (result === null) {
-      if (!inspections.isWanted(id)) view.remove(id)
-      return changed()
-    }
-    const { pid, network } = result.container
-    const own = pid > 0 && network !== 'host'
-    const addresses = own ? await readAddresses(pid, meshPool) : []
-    const networks = own ? await readNetworks(pid) : []
+    const result = await inspectContainer(client!, id, proc, meshPool)
     // An event came meanwhile: what was read may be older than it, and is read again.
     if (inspections.isWanted(id)) return
-    view.inspected(
-      {
-        ...result,
-        container: { ...result.container, addresses, networks, network: await fullReference(network) },
-      },
-      Date.now(),
-    )
+    if (result === null) view.remove(id)
+    else view.inspected(result, Date.now())
     changed()
   })
-
-  /** `container:NAME` as `container:<full id>`; Docker resolves it itself, some engines keep what was written. */
-  async function fullReference(network: string): Promise<'own' | 'host' | `container:${string}`> {
-    if (network === 'own' || network === 'host') return network
-    const reference = network.slice('container:'.length)
-    if (/^[0-9a-f]{64}$/.test(reference)) return `container:${reference}`
-    const answer = z.object({ Id: z.string() }).safeParse(await client!.inspect(reference))
-    return `container:${answer.success ? answer.data.Id : reference}`
-  }
 
   /** Inspects now; if that fails, again a little later, for as long as it takes. */
   async function inspectSurely(id: string): Promise<void> {
@@ -144,12 +121,12 @@ export function dockerSource(options: DockerSourceOptions = {}): Source<Containe
     swarmQueue.want('services').catch(() => {})
   }
 
-  function take(event: DockerEvent, isOld: boolean): void {
-    if (event.time > lastEvent) lastEvent = event.time
+  function take(event: DockerEvent): void {
     const { inspect, swarm } = view.event(event, Date.now())
     changed()
-    if (isOld) return // a list follows
     if (inspect !== null) void inspectSurely(inspect)
+    // What is being read may be older than the event, and must not undo it.
+    else if (inspections.isRunning(event.id)) void inspectSurely(event.id)
     if (!swarm) return
     refreshSwarm()
     swarmTimer ??= setTimeout(() => {
@@ -174,7 +151,7 @@ export function dockerSource(options: DockerSourceOptions = {}): Source<Containe
   }
 
   async function lives(pid: number): Promise<boolean> {
-    return await access(`/proc/${pid}`).then(
+    return await access(`${proc}/${pid}`).then(
       () => true,
       () => false,
     )
@@ -187,6 +164,7 @@ export function dockerSource(options: DockerSourceOptions = {}): Source<Containe
     connections++
     const opened = BigInt(Date.now()) * 1_000_000n
     const end = new AbortController()
+    let isListed = false
     const over = new Promise<never>((_, reject) => {
       const close = (reason: Error) => {
         reject(reason)
@@ -201,11 +179,19 @@ export function dockerSource(options: DockerSourceOptions = {}): Source<Containe
       'data',
       lineSplitter(line => {
         const event = parseEvent(line)
-        if (event) take(event, !complete && event.time < opened)
+        if (event === null) return
+        if (event.time > lastEvent) lastEvent = event.time
+        if (event.time >= opened) return take(event)
+        // Older than the list, which knows better (but for signals). One that comes after the list all
+        // the same, or whose clock was set back, says only that there is something to look at.
+        view.recall(event, Date.now())
+        if (isListed && event.type === 'container') void inspectSurely(event.id)
+        changed()
       }),
     )
     try {
       await Promise.race([relist(true), over])
+      isListed = true
       complete = true
       changed()
       onReady()

@@ -7,6 +7,8 @@ export interface WorkQueue {
   want(key: string): Promise<void>
   /** Whether a newer run for the key is already asked for, so that this one's result is out of date. */
   isWanted(key: string): boolean
+  /** Whether the key is being worked on. */
+  isRunning(key: string): boolean
   /** Forgets what waits; what runs goes on. Promises of the forgotten reject. */
   clear(): void
   /** Resolves when nothing waits and nothing runs. */
@@ -60,6 +62,7 @@ export function workQueue(width: number, work: (key: string) => Promise<void>): 
       return done
     },
     isWanted: key => waiting.has(key),
+    isRunning: key => running.has(key),
     clear() {
       const forgotten = [...waiting.values()]
       waiting.clear()

@@ -104,10 +104,16 @@ export class DockerEngine {
   }
 
   /** One event, written in two chunks that part in the middle of the line. */
-  async emit(action: string, name: string, attributes: Record<string, string> = {}, type = 'container') {
+  async emit(
+    action: string,
+    name: string,
+    attributes: Record<string, string> = {},
+    type = 'container',
+    time = Date.now(),
+  ): Promise<void> {
     const id = type === 'container' ? idOf(name) : name
     const event = { Type: type, Action: action, Actor: { ID: id, Attributes: { name, ...attributes } } }
-    const line = `${JSON.stringify(event).slice(0, -1)},"timeNano":${Date.now()}000000}\n`
+    const line = `${JSON.stringify(event).slice(0, -1)},"timeNano":${time}999999}\n`
     this.#written = this.#written.then(async () => {
       for (const stream of this.#streams) stream.write(line.slice(0, 20))
       await sleep(1)
@@ -144,10 +150,11 @@ export class DockerEngine {
       else send(503, { message: 'This node is not a swarm manager. Use "docker swarm init" …' })
     } else if (id) {
       this.most = Math.max(this.most, ++this.#running)
+      const container = this.containers.get(id) ?? this.containers.get(idOf(id))
+      const answer = container && inspectAnswer(container)
       await sleep(this.slowness)
       this.#running--
-      const container = this.containers.get(id) ?? this.containers.get(idOf(id))
-      if (container) send(200, inspectAnswer(container))
+      if (answer) send(200, answer)
       else send(404, { message: `No such container: ${id}` })
     } else send(404, { message: 'page not found' })
   }

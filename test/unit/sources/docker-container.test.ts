@@ -24,6 +24,7 @@ t.test('an inspected container has all that the mesh asks of one', async t => {
       pid: 812,
       network: 'own',
       addresses: [],
+      networks: [],
       leaving: false,
       dockerPorts: [],
     },

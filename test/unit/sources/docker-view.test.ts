@@ -162,3 +162,17 @@ t.test('events about unknown containers change nothing', async t => {
     view.event(event(action, 'api', start, { signal: '9' }), start)
   t.equal(view.snapshot(), snapshot)
 })
+
+t.test('of events older than the list only signals count', async t => {
+  const view = viewOf(inspected('web'))
+  const snapshot = view.snapshot()
+  for (const action of ['pause', 'die', 'destroy', 'health_status: unhealthy'])
+    view.recall(event(action, 'web', start + second), start + 9 * second)
+  t.equal(view.snapshot(), snapshot)
+  view.recall(event('kill', 'web', start + second, { signal: '15' }), start + 9 * second)
+  t.equal(web(view)?.leaving, true)
+  view.recall(event('kill', 'api', start + second, { signal: '15' }), start + 9 * second)
+  view.recall(event('start', 'api', start + 2 * second), start + 9 * second)
+  view.inspected(inspected('api'), start + 9 * second)
+  t.equal(view.get(idOf('api'))?.leaving, false, 'it was started after the signal')
+})

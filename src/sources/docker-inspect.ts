@@ -1,0 +1,42 @@
+/**
+ * One container looked at from all sides: what Docker says of it, and what the
+ * kernel says of its network.
+ */
+import * as z from 'zod'
+import type { Container } from '../model/container.js'
+import type { DockerClient } from './docker-client.js'
+import { type Inspected, parseInspect } from './docker-container.js'
+import { readAddresses } from './fib-trie.js'
+import { readNetworks } from './route-table.js'
+
+/** Null: there is no such container. Rejects when Docker does not answer, or not as expected. */
+export async function inspectContainer(
+  client: DockerClient,
+  id: string,
+  proc: string,
+  meshPool: string,
+): Promise<Inspected | null> {
+  const answer = await client.inspect(id)
+  if (answer === null) return null
+  const result = parseInspect(answer)
+  const { pid } = result.container
+  const own = pid > 0 && result.container.network !== 'host'
+  const [addresses, networks, network] = await Promise.all([
+    own ? readAddresses(pid, meshPool, proc) : [],
+    own ? readNetworks(pid, proc) : [],
+    fullReference(client, result.container.network),
+  ])
+  return { ...result, container: { ...result.container, addresses, networks, network } }
+}
+
+/** `container:NAME` as `container:<full id>`; Docker resolves it itself, some engines keep what was written. */
+async function fullReference(
+  client: DockerClient,
+  network: Container['network'],
+): Promise<Container['network']> {
+  if (network === 'own' || network === 'host') return network
+  const reference = network.slice('container:'.length)
+  if (/^[0-9a-f]{64}$/.test(reference)) return network
+  const answer = z.object({ Id: z.string() }).safeParse(await client.inspect(reference))
+  return answer.success ? `container:${answer.data.Id}` : network
+}
