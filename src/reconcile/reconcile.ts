@@ -3,6 +3,7 @@
  * applied. The full pass reads the kernel; the fast one trusts what the last pass
  * left and touches only the slices that changed. Who runs it and when: runner.ts.
  */
+import { MeshError } from '../errors.js'
 import type { Change, Outcome } from '../kernel/change.js'
 import { changeKey } from '../kernel/change.js'
 import { diff } from '../kernel/diff.js'
@@ -57,6 +58,19 @@ interface Next {
 
 function runs(container: Container): boolean {
   return container.pid !== 0 && (container.state === 'running' || container.state === 'paused')
+}
+
+/**
+ * Outcomes without those of containers that ended while the pass was under way: their
+ * namespace is gone, and with it all that could be said of it. Docker will tell.
+ */
+function pertinent(outcomes: readonly Outcome[]): Outcome[] {
+  const gone = new Set<string | null>()
+  const link = ({ change }: Outcome) => linkOf(change.object, new Map())
+  for (const outcome of outcomes)
+    if (outcome.error instanceof MeshError && outcome.error.code === 'MESH_NOT_FOUND') gone.add(link(outcome))
+  gone.delete(null)
+  return outcomes.filter(outcome => !outcome.error || !gone.has(link(outcome)))
 }
 
 export class Reconciler {
@@ -260,7 +274,8 @@ export class Reconciler {
     changes: readonly Change[],
     leaving: readonly KernelObject[],
   ): Promise<Outcome[]> {
-    const outcomes = changes.length === 0 ? [] : await this.kernel.apply(changes, this.places(inputs, true))
+    const outcomes =
+      changes.length === 0 ? [] : pertinent(await this.kernel.apply(changes, this.places(inputs, true)))
     this.failed = new Set(outcomes.filter(({ error }) => error).map(({ change }) => changeKey(change)))
     this.applied = next.slices
     this.leaving = leaving
