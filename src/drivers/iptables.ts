@@ -119,18 +119,19 @@ async function restore(
 }
 
 /** The table a program could not open, because the kernel has none of that name; else null. */
-function missingTable(stderr: string): string | null {
-  const found = /(?:unable to initialize table|can't initialize iptables table) [`']?(\w+)/.exec(stderr)
-  return found?.[1] ?? null
+export function missingTable(stderr: string): string | null {
+  const legacy = /(?:unable to initialize table|can't initialize iptables table) [`']?(\w+)/.exec(stderr)
+  const nft = /TABLE_ADD failed \([^)]*\): table (\w+)/.exec(stderr)
+  return legacy?.[1] ?? nft?.[1] ?? null
 }
 
 function noTable(variant: Variant, table: string, cause: Error): MeshError {
-  const module = variant === 'legacy' ? `iptable_${table}` : 'nf_tables, nft_compat and nft_chain_nat'
-  return new MeshError(
-    'MESH_UNSUPPORTED',
-    `the kernel has no iptables table ${table} (${variant}): modprobe ${module}`,
-    { cause },
-  )
+  const remedy =
+    variant === 'legacy'
+      ? `modprobe iptable_${table}, or have the agent use nft`
+      : 'modprobe nf_tables nft_compat nft_chain_nat, or have the agent use legacy'
+  const reason = `the kernel has no iptables table ${table} (${variant}): ${remedy}`
+  return new MeshError('MESH_UNSUPPORTED', reason, { cause })
 }
 
 /** The program's failure with the words of the line it complains of. */

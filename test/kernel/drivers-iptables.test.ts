@@ -1,5 +1,5 @@
 import t, { type Test } from 'tap'
-import { createIptablesDriver } from '../../src/drivers/iptables.js'
+import { createIptablesDriver, missingTable } from '../../src/drivers/iptables.js'
 import { findVariant, type Variant } from '../../src/drivers/iptables-variant.js'
 import { createSetDriver } from '../../src/drivers/sets.js'
 import type { ChainObject, JumpObject, KernelObject, Place } from '../../src/kernel/objects.js'
@@ -186,6 +186,16 @@ for (const variant of ['legacy', 'nft'] as const) {
     })
   })
 }
+
+t.test('a table that the kernel lacks is told with its remedy', async t => {
+  t.equal(missingTable("iptables-restore: unable to initialize table 'nat'\n"), 'nat')
+  t.equal(missingTable('line 2: TABLE_ADD failed (Operation not supported): table raw\n'), 'raw')
+  t.equal(missingTable('iptables-restore: line 3 failed\n'), null)
+  if (works('nft')) return
+  const { places } = freshStage(t)
+  const failed = failures(await bring([createIptablesDriver('nft')], [chain('host', 'nat', 'A', [])], places))
+  t.match(failed, [/the kernel has no iptables table nat \(nft\): modprobe .*, or have the agent use legacy/])
+})
 
 t.test('a missing program is told with the package that has it', async t => {
   const { places } = freshStage(t)
