@@ -106,6 +106,12 @@ function read(socketPath: string, status: number, text: string): unknown {
   throw new MeshError(code, told?.message ?? `the agent answered with HTTP status ${status}`)
 }
 
+/** Whether there is no agent at all, as opposed to one that is slow, dying or not ours to ask. */
+export function isAbsent(error: unknown): boolean {
+  const cause = error instanceof MeshError ? (error.cause as NodeJS.ErrnoException | undefined) : undefined
+  return cause?.code === 'ENOENT' || cause?.code === 'ECONNREFUSED'
+}
+
 /** What went wrong between here and the agent, and what to do about it. */
 function unreachable(path: string, error: Error): MeshError {
   const code = (error as NodeJS.ErrnoException).code
@@ -116,7 +122,7 @@ function unreachable(path: string, error: Error): MeshError {
         ? `${path} is not open to you; be root or a member of the group mesh`
         : code === 'ETIME'
           ? `the agent on ${path} gave ${reasonOf(error)}; see its log`
-          : code === 'ECONNRESET'
+          : code === 'ECONNRESET' || code === 'EPIPE'
             ? `the agent on ${path} ended in the middle of its answer; see its log`
             : `${path}: ${reasonOf(error)}`
   return new MeshError('MESH_UNREACHABLE', remedy, { cause: error })

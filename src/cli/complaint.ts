@@ -30,6 +30,7 @@ export function complaint(message: string, args: readonly string[], commands: re
       near ? `did you mean ${near}?` : help,
     )
   }
+  if (text === 'Missing command') return new InputError('command', '', 'it is missing', help)
   const valueless = found(/^Not enough arguments following: (.+)$/)?.[1]
   if (valueless !== undefined)
     return new InputError(

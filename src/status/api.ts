@@ -12,7 +12,7 @@ import { createHandler, type Route } from './router.js'
 import { claimSocket } from './socket.js'
 
 export interface Api {
-  /** Stops listening, lets no request begin, and removes the socket. */
+  /** Stops listening, removes the socket, and soon ends what is still under way. */
   close(): Promise<void>
 }
 
@@ -104,9 +104,17 @@ function routesOf(agent: Agent, onCleaned: () => void): Route[] {
   ]
 }
 
+/** How long a request under way may take to end, milliseconds; `publish --wait` may wait for ever. */
+const grace = 500
+
 async function closeServer(server: Server): Promise<void> {
+  if (!server.listening) return
   await new Promise<void>(resolve => {
-    server.close(() => resolve())
+    const timer = setTimeout(() => server.closeAllConnections(), grace)
+    server.close(() => {
+      clearTimeout(timer)
+      resolve()
+    })
     server.closeIdleConnections()
   })
 }

@@ -156,6 +156,7 @@ export interface CleanView {
 
 export interface VersionView {
   readonly version: string
+  /** Name of the node the agent runs on. */
   readonly node: string
 }
 

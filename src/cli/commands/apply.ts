@@ -3,6 +3,7 @@
  */
 import { readFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
+import { text as readAll } from 'node:stream/consumers'
 import { InputError, reasonOf } from '../../errors.js'
 import { createClient } from '../client.js'
 import { type Command, example, show, warn } from '../command.js'
@@ -30,7 +31,8 @@ export const apply: Command<Arguments> = {
   handler: async args => {
     const fromInput = args.file === '-'
     const name = fromInput ? 'standard input' : resolve(args.file)
-    const text = await readFile(fromInput ? '/dev/stdin' : name, 'utf8').catch(error => {
+    const reading = fromInput ? readAll(process.stdin) : readFile(name, 'utf8')
+    const text = await reading.catch(error => {
       throw new InputError('--file', args.file, reasonOf(error), 'name a file that can be read')
     })
     const results = await createClient(args.socket).apply({ name, text })

@@ -4,7 +4,7 @@
 import { createInterface } from 'node:readline/promises'
 import { MeshError } from '../../errors.js'
 import type { CleanView } from '../../status/views.js'
-import { createClient } from '../client.js'
+import { createClient, isAbsent } from '../client.js'
 import { type Command, example, show } from '../command.js'
 import { count } from '../table.js'
 
@@ -38,7 +38,8 @@ async function cleaned(socket: string): Promise<CleanView> {
   try {
     return await createClient(socket).clean()
   } catch (error) {
-    if (!(error instanceof MeshError) || error.code !== 'MESH_UNREACHABLE') throw error
+    // An agent that is there but slow would put back what was removed behind its back.
+    if (!isAbsent(error)) throw error
     const { cleanWithoutAgent } = await import('../../agent/run.js')
     return { removed: await cleanWithoutAgent(socket) }
   }

@@ -219,6 +219,16 @@ t.test('the socket is open to its group only, and gone after close', async t => 
   t.notOk(existsSync(socket))
 })
 
+t.test('closing does not wait for a publish that waits for its endpoints', async t => {
+  const { agent, socket, api } = await serve(t)
+  agent.ready = new Promise(() => {})
+  const asked = ask(socket, 'POST', '/v1/services', { service: 'web', ports: ['80'], wait: true })
+  const failed = t.rejects(asked, { code: 'ECONNRESET' })
+  while (agent.calls.length === 0) await new Promise(resolve => setTimeout(resolve, 5))
+  await api.close()
+  await failed
+})
+
 t.test('a stale socket is replaced, a live one is not, and a file is not removed', async t => {
   const directory = shortDirectory(t)
   const path = join(directory, 'mesh.sock')

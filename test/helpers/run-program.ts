@@ -1,0 +1,36 @@
+/**
+ * Runs one of the project's programs as a child process, as a person does.
+ */
+import { spawn } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+
+export interface Ended {
+  readonly status: number | null
+  readonly stdout: string
+  readonly stderr: string
+}
+
+/** `program`: `meshctl` or `meshd`. `env` is added to an environment without MESH_ variables. */
+export function runProgram(
+  program: string,
+  args: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+  input = '',
+): Promise<Ended> {
+  const path = fileURLToPath(new URL(`../../src/cli/${program}.js`, import.meta.url))
+  const clean = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('MESH_')))
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, [path, ...args], { env: { ...clean, ...env } })
+    let stdout = ''
+    let stderr = ''
+    child.stdout.setEncoding('utf8').on('data', part => {
+      stdout += part
+    })
+    child.stderr.setEncoding('utf8').on('data', part => {
+      stderr += part
+    })
+    child.on('error', reject)
+    child.on('close', status => resolve({ status, stdout, stderr }))
+    child.stdin.end(input)
+  })
+}
