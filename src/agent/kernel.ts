@@ -3,11 +3,14 @@
  * the pass; it does not keep the others from their work.
  */
 import { applyChanges, createDrivers, type DriverOptions } from '../drivers/all.js'
-import type { Kernel } from '../kernel/driver.js'
+import type { Driver, Kernel } from '../kernel/driver.js'
 import type { DestinationReading, KernelObject, Kind } from '../kernel/objects.js'
 
 export function createKernel(options: DriverOptions): Kernel {
-  const drivers = createDrivers(options)
+  return kernelOf(createDrivers(options))
+}
+
+export function kernelOf(drivers: readonly Driver[]): Kernel {
   return {
     async observe(places) {
       const objects: KernelObject[] = []

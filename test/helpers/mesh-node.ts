@@ -3,12 +3,13 @@
  * kernel; only the sources are played by the test.
  */
 import { release } from 'node:os'
-import { createKernel } from '../../src/agent/kernel.js'
+import { kernelOf } from '../../src/agent/kernel.js'
+import { createDrivers } from '../../src/drivers/all.js'
 import { forgetFlows, staleFlows } from '../../src/drivers/conntrack.js'
 import { findVariant } from '../../src/drivers/iptables-variant.js'
 import { Sockets } from '../../src/drivers/sockets.js'
 import { diff } from '../../src/kernel/diff.js'
-import type { Kernel, Places } from '../../src/kernel/driver.js'
+import type { Driver, Kernel, Places } from '../../src/kernel/driver.js'
 import { containerPlace, type SysctlObject, stateOf } from '../../src/kernel/objects.js'
 import type { Container } from '../../src/model/container.js'
 import { type PublishedPort, parsePortSpec } from '../../src/model/ports.js'
@@ -19,6 +20,7 @@ import { type PlanSettings, planBase } from '../../src/planner/base.js'
 import { type Pass, Reconciler } from '../../src/reconcile/reconcile.js'
 import type { PassKind } from '../../src/reconcile/runner.js'
 import { describe } from '../../src/status/describe.js'
+import { runIn } from './namespaces.js'
 import { hostAddress, type Topology } from './topology.js'
 
 const node: Node = {
@@ -55,7 +57,15 @@ export class MeshNode {
     this.reconciler = this.newReconciler()
   }
 
-  static async create(topology: Topology): Promise<MeshNode> {
+  /**
+   * `around`: what stands between the loop and each driver, to watch it. `changed`:
+   * settings other than the usual ones.
+   */
+  static async create(
+    topology: Topology,
+    around: (driver: Driver) => Driver = driver => driver,
+    changed: Partial<PlanSettings> = {},
+  ): Promise<MeshNode> {
     const settings: PlanSettings = {
       sandboxPath: topology.sandboxPath,
       mtu: 1500,
@@ -64,12 +74,14 @@ export class MeshNode {
       udpTimeout: 300,
       kernelRelease: release(),
       formerIpForward: '1',
+      ...changed,
     }
     const base = planBase(node, settings, { aliases: [], externals: [], nodeEndpoints: false })
     const sysctls = base.filter((object): object is SysctlObject => object.kind === 'sysctl')
     const { variant } = await findVariant(topology.host)
     const sockets = new Sockets()
-    return new MeshNode(topology, sockets, createKernel({ variant, sockets, sysctls }), settings)
+    const drivers = createDrivers({ variant, sockets, sysctls }).map(around)
+    return new MeshNode(topology, sockets, kernelOf(drivers), settings)
   }
 
   private newReconciler(): Reconciler {
@@ -104,6 +116,17 @@ export class MeshNode {
   /** Changes of a pass as an operator would type them. */
   static text(pass: Pass): string[] {
     return pass.outcomes.map(({ change }) => describe(change))
+  }
+
+  /** Runs a command line in host, sandbox or a container; words are split at blanks. */
+  run(where: 'host' | 'mesh' | Container, command: string): string {
+    const path =
+      where === 'host'
+        ? this.topology.host
+        : where === 'mesh'
+          ? this.settings.sandboxPath
+          : this.topology.pathOf(where)
+    return runIn(path, command.split(' '))
   }
 
   places(): Places {

@@ -1,0 +1,55 @@
+/**
+ * The parts of the bench. A new one is a file with a `run` function and a line here.
+ */
+import { attach } from './attach.js'
+import { idle } from './idle.js'
+import { reconcile } from './reconcile.js'
+import type { Section } from './report.js'
+import { start } from './start.js'
+
+export interface Options {
+  /** A first impression: fewer rounds, smaller numbers. */
+  readonly quick: boolean
+}
+
+export interface Part {
+  readonly name: string
+  /** What is measured, for `--list`. */
+  readonly about: string
+  /** `kernel`: namespaces in any kernel with IPVS; `nodes`: Docker Engines, in the lab. */
+  readonly needs: 'kernel' | 'nodes'
+  /** Longest time it may take, seconds. */
+  readonly limit: number
+  run(options: Options): Promise<Section[]>
+}
+
+export const parts: readonly Part[] = [
+  {
+    name: 'reconcile',
+    about: 'the first full pass beside raw netlink and ipvsadm, an idle pass, one endpoint changing',
+    needs: 'kernel',
+    limit: 400,
+    run: reconcile,
+  },
+  {
+    name: 'attach',
+    about: 'the pass that puts a started container on the mesh, with 100 others there',
+    needs: 'kernel',
+    limit: 300,
+    run: attach,
+  },
+  {
+    name: 'start',
+    about: "from a Docker Engine's start event to the destination in the kernel",
+    needs: 'nodes',
+    limit: 900,
+    run: start,
+  },
+  {
+    name: 'idle',
+    about: 'processor time and memory of an agent with nothing to do',
+    needs: 'nodes',
+    limit: 300,
+    run: idle,
+  },
+]

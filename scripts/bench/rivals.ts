@@ -1,0 +1,86 @@
+/**
+ * What the first pass is compared with: the same IPVS objects by the shortest way
+ * there is, and by `ipvsadm --restore`. Each in a namespace of its own.
+ */
+import { execFileSync } from 'node:child_process'
+import { closeSync } from 'node:fs'
+import { destinationConfiguration } from '../../src/drivers/ipvs-objects.js'
+import type { Change } from '../../src/kernel/change.js'
+import {
+  createNamespace,
+  exchange,
+  openNetlink,
+  removeNamespace,
+  runInNamespace,
+} from '../../src/netlink/addon.js'
+import { NetlinkConnection } from '../../src/netlink/connection.js'
+import { getFamily } from '../../src/netlink/generic.js'
+import { addDestination, addService, setTimeouts } from '../../src/netlink/ipvs.js'
+import { decodeAnswer, decodeMessages, encodeMessages, type Request } from '../../src/netlink/message.js'
+
+const generic = 16 // NETLINK_GENERIC, linux/netlink.h
+/** As many messages in one send as NetlinkConnection puts into one. */
+const batch = 256
+
+/** Runs in a new namespace, which is empty again before it goes: its end must not disturb what comes next. */
+async function inNamespace<T>(work: (path: string) => Promise<T>): Promise<T> {
+  const path = `/run/netns/bench-${process.pid}`
+  createNamespace(path)
+  try {
+    // Without loopback every address counts as broadcast, and IPVS refuses it.
+    runInNamespace(path, () => execFileSync('ip', ['link', 'set', 'lo', 'up']))
+    const result = await work(path)
+    runInNamespace(path, () => execFileSync('ipvsadm', ['-C']))
+    return result
+  } finally {
+    removeNamespace(path)
+  }
+}
+
+function requestFor({ object }: Change): Request {
+  if (object.kind === 'virtualService') return addService(object.fwmark, object)
+  if (object.kind === 'destination') return addDestination(object.fwmark, destinationConfiguration(object))
+  if (object.kind === 'timeouts') return setTimeouts(object)
+  throw new Error(`${object.kind} is no part of IPVS`)
+}
+
+/** The messages of these changes in prepared batches, through the addon and nothing else; milliseconds. */
+export async function rawNetlink(changes: readonly Change[]): Promise<number> {
+  return inNamespace(async path => {
+    const connection = NetlinkConnection.open('generic', path)
+    const [family] = await connection.get(getFamily('IPVS'))
+    connection.close()
+    const messages = changes.map(change => ({ ...requestFor(change), type: family!.id! }))
+    const buffers: Buffer[] = []
+    for (let at = 0; at < messages.length; at += batch)
+      buffers.push(encodeMessages(messages.slice(at, at + batch), at + 1, 'last'))
+    const socket = openNetlink(generic, path)
+    try {
+      const since = performance.now()
+      const results = []
+      for (const buffer of buffers) results.push(await exchange(socket, buffer, false, 30_000))
+      const wall = performance.now() - since
+      for (const { replies, errno } of results)
+        if (errno !== 0 || decodeMessages(replies).some(message => decodeAnswer(message).errno !== 0))
+          throw new Error('raw netlink: a message was refused')
+      return wall
+    } finally {
+      closeSync(socket)
+    }
+  })
+}
+
+/** The same table through `ipvsadm --restore`; milliseconds, the program's start included. */
+export async function ipvsadmRestore(changes: readonly Change[]): Promise<number> {
+  const lines = changes.flatMap(({ object }) => {
+    if (object.kind === 'virtualService') return [`-A -f ${object.fwmark} -s ${object.scheduler}`]
+    if (object.kind !== 'destination') return []
+    return [`-a -f ${object.fwmark} -r ${object.address}:${object.port} -m -w ${object.weight}`]
+  })
+  const input = `${lines.join('\n')}\n`
+  return inNamespace(async path => {
+    const since = performance.now()
+    runInNamespace(path, () => execFileSync('ipvsadm', ['-R'], { input }))
+    return performance.now() - since
+  })
+}
