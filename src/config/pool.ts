@@ -54,8 +54,3 @@ export function nodeSubnet(pool: string, prefix: number, number: number): string
     )
   return `${Address4.fromBigInt(start).correctForm()}/${prefix}`
 }
-
-/** The `number`th address of a subnet, from 0: `10.254.0.0/24`, 1 → `10.254.0.1`. */
-export function addressIn(subnet: string, number: number): string {
-  return Address4.fromBigInt(new Address4(subnet).startAddress().bigInt() + BigInt(number)).correctForm()
-}

@@ -1,0 +1,180 @@
+/**
+ * Changes in the operator's words.
+ */
+import t from 'tap'
+import type { Change } from '../../../src/kernel/change.js'
+import { containerPlace, type KernelObject } from '../../../src/kernel/objects.js'
+import { describe, hex, placeName, viewOf } from '../../../src/status/describe.js'
+
+const container = containerPlace('0123456789abcdef'.repeat(4), 77)
+
+const cases: readonly [KernelObject, Partial<Record<Change['type'], string>>][] = [
+  [
+    { kind: 'namespace', place: 'mesh', path: '/run/netns/mesh' },
+    { add: 'ip netns add mesh', remove: 'ip netns del mesh' },
+  ],
+  [
+    {
+      kind: 'link',
+      place: 'mesh',
+      name: 'p0123456789ab',
+      peerPlace: container,
+      peerName: 'mesh0',
+      mtu: 1400,
+    },
+    {
+      add: 'ip link add p0123456789ab mtu 1400 type veth peer mesh0 netns "container 0123456789ab"',
+      update: 'ip link set p0123456789ab mtu 1400 up',
+      remove: 'ip link del p0123456789ab',
+    },
+  ],
+  [
+    { kind: 'address', place: 'host', link: 'mesh0', address: '10.254.0.2/32' },
+    { add: 'ip address add 10.254.0.2/32 dev mesh0', remove: 'ip address del 10.254.0.2/32 dev mesh0' },
+  ],
+  [
+    {
+      kind: 'route',
+      place: 'host',
+      table: 254,
+      destination: '10.254.0.0/16',
+      link: 'mesh0',
+      gateway: '10.254.0.1',
+      source: '10.254.0.2',
+    },
+    {
+      add: 'ip route add 10.254.0.0/16 via 10.254.0.1 dev mesh0 src 10.254.0.2',
+      update: 'ip route replace 10.254.0.0/16 via 10.254.0.1 dev mesh0 src 10.254.0.2',
+      remove: 'ip route del 10.254.0.0/16 via 10.254.0.1 dev mesh0 src 10.254.0.2',
+    },
+  ],
+  [
+    {
+      kind: 'route',
+      place: container,
+      table: 1090,
+      destination: '0.0.0.0/0',
+      link: 'mesh0',
+      gateway: null,
+      source: null,
+    },
+    { add: 'ip route add default dev mesh0 table 1090' },
+  ],
+  [
+    { kind: 'rule', place: 'host', priority: 1090, source: '10.254.0.2/32', table: 1090 },
+    {
+      add: 'ip rule add from 10.254.0.2/32 lookup 1090 priority 1090',
+      remove: 'ip rule del from 10.254.0.2/32 lookup 1090 priority 1090',
+    },
+  ],
+  [
+    {
+      kind: 'rule',
+      place: 'host',
+      priority: 1089,
+      source: '0.0.0.0/0',
+      table: 254,
+      udpPorts: '53-54',
+      exceptDefault: true,
+    },
+    {
+      add: 'ip rule add from 0.0.0.0/0 ipproto udp sport 53-54 lookup 254 suppress_prefixlength 0 priority 1089',
+    },
+  ],
+  [
+    { kind: 'sysctl', place: 'mesh', name: 'net.ipv4.vs.conntrack', value: '1' },
+    { add: 'sysctl -w net.ipv4.vs.conntrack=1', update: 'sysctl -w net.ipv4.vs.conntrack=1' },
+  ],
+  [
+    { kind: 'set', place: 'mesh', name: 'mesh-tcp', type: 'bitmap:port', skbinfo: true },
+    { add: 'ipset create mesh-tcp bitmap:port range 0-65535 skbinfo', remove: 'ipset destroy mesh-tcp' },
+  ],
+  [
+    { kind: 'set', place: 'mesh', name: 'mesh-hairpin', type: 'hash:net,net', skbinfo: false },
+    { add: 'ipset create mesh-hairpin hash:net,net' },
+  ],
+  [
+    { kind: 'entry', place: 'mesh', set: 'mesh-tcp', element: '8888', mark: 0x122b8 },
+    {
+      add: 'ipset add mesh-tcp 8888 skbmark 0x122b8',
+      update: 'ipset add mesh-tcp 8888 skbmark 0x122b8 -exist',
+      remove: 'ipset del mesh-tcp 8888',
+    },
+  ],
+  [
+    { kind: 'entry', place: 'host', set: 'mesh-tcp', element: '8888', mark: null },
+    { add: 'ipset add mesh-tcp 8888' },
+  ],
+  [
+    { kind: 'chain', place: 'host', table: 'nat', name: 'MESH-DNAT', rules: ['-j ACCEPT', '-j DROP'] },
+    {
+      add: 'iptables -t nat -N MESH-DNAT (then its 2 rules)',
+      update: 'iptables -t nat -F MESH-DNAT (then its 2 rules)',
+      remove: 'iptables -t nat -F MESH-DNAT && iptables -t nat -X MESH-DNAT',
+    },
+  ],
+  [
+    {
+      kind: 'jump',
+      place: 'host',
+      table: 'nat',
+      from: 'OUTPUT',
+      to: 'MESH-DNAT',
+      match: '-m addrtype --dst-type LOCAL',
+    },
+    {
+      add: 'iptables -t nat -I OUTPUT -m addrtype --dst-type LOCAL -j MESH-DNAT',
+      remove: 'iptables -t nat -D OUTPUT -m addrtype --dst-type LOCAL -j MESH-DNAT',
+    },
+  ],
+  [
+    { kind: 'virtualService', fwmark: 0x122b8, scheduler: 'rr', persistence: 0 },
+    {
+      add: 'ipvsadm -A -f 74424 -s rr',
+      update: 'ipvsadm -E -f 74424 -s rr',
+      remove: 'ipvsadm -D -f 74424',
+    },
+  ],
+  [
+    { kind: 'virtualService', fwmark: 1, scheduler: 'sh', persistence: 60 },
+    { add: 'ipvsadm -A -f 1 -s sh -p 60' },
+  ],
+  [
+    { kind: 'foreignService', protocol: 17, address: '10.0.0.1', port: 53 },
+    { remove: 'ipvsadm -D -u 10.0.0.1:53' },
+  ],
+  [
+    { kind: 'destination', fwmark: 0x122b8, address: '10.254.0.5', port: 80, weight: 1, drainingSince: 0 },
+    {
+      add: 'ipvsadm -a -f 74424 -r 10.254.0.5:80 -m -w 1',
+      update: 'ipvsadm -e -f 74424 -r 10.254.0.5:80 -m -w 1',
+      remove: 'ipvsadm -d -f 74424 -r 10.254.0.5:80',
+    },
+  ],
+  [
+    { kind: 'destination', fwmark: 1, address: '10.254.0.5', port: 80, weight: 0, drainingSince: 1700000000 },
+    { update: 'ipvsadm -e -f 1 -r 10.254.0.5:80 -m -w 0 -x 1700000000' },
+  ],
+  [{ kind: 'timeouts', tcp: 7500, tcpFin: 120, udp: 300 }, { update: 'ipvsadm --set 7500 120 300' }],
+]
+
+t.test('each change is the command that would make it', async t => {
+  for (const [object, texts] of cases)
+    for (const [type, text] of Object.entries(texts))
+      t.equal(describe({ type, object, from: object } as Change), text)
+})
+
+t.test('a view tells where the change is made', async t => {
+  const [, [link]] = cases as [unknown, [KernelObject, unknown]]
+  t.match(viewOf({ type: 'add', object: link }), {
+    type: 'add',
+    kind: 'link',
+    place: 'mesh',
+    text: /^ip link add/,
+  })
+  const [destination] = cases.find(([{ kind }]) => kind === 'destination') ?? []
+  t.match(viewOf({ type: 'remove', object: destination! }), { place: 'mesh' })
+  t.equal(placeName(container), 'container 0123456789ab')
+  t.equal(placeName('host'), 'host')
+  t.equal(hex(0x122b8), '0x122b8')
+})
