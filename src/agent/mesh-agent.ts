@@ -208,7 +208,8 @@ export class MeshAgent implements Agent {
     const origin = this.loop.collected.services.origins.get(publication.name)
     if (origin !== undefined && origin !== this.loop.store.name)
       throw new InputError('service', publication.name, `it is defined by ${origin}`, 'change it there')
-    if (selected || publication.selector) return publication
+    const former = this.loop.collected.services.services.find(({ name }) => name === publication.name)
+    if (selected || publication.selector || former?.selector) return publication
     const selector = resolveName(publication.name, this.loop.collected.containers)
     if (!selector && publication.endpoints.length === 0)
       warnings.push(

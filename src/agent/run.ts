@@ -123,7 +123,7 @@ export async function runAgent(settings: Settings, version: string): Promise<voi
   }
   const agent = new MeshAgent({
     loop,
-    version: { version, node: process.version },
+    version: { version, node: settings.nodeName },
     portRange: settings.portRange,
     reserved: reserved(settings),
     parseFile: servicesFromFile,
