@@ -39,9 +39,10 @@ export function testFiles(layer: Layer, words: readonly string[]): string[] {
 }
 
 /**
- * Deals files to jobs. Unit files are a job each. The kernel and mesh layers make
- * namespaces of their own, so that many can share one boot; they fill as many labs
- * as run at a time. A swarm file has a lab to itself.
+ * Deals files to jobs. Unit files are a job each, and so are files `….native.test.ts`
+ * of any layer, which need what the lab's kernel lacks and always run in this machine's
+ * own. The kernel and mesh layers run in namespaces made for each file, so that many can
+ * share one boot; they fill as many labs as run at a time. A swarm file has a lab to itself.
  */
 export function dealJobs(
   files: ReadonlyMap<Layer, readonly string[]>,
@@ -50,11 +51,14 @@ export function dealJobs(
 ): Job[] {
   const jobs: Job[] = []
   for (const [layer, list] of files) {
+    const isNative = (file: string) => file.endsWith('.native.test.ts')
+    for (const file of list.filter(isNative)) jobs.push({ layer, files: [file], inLab: false })
+    const others = list.filter(file => !isNative(file))
     const alone = layer === 'unit' || layer === 'swarm'
     const inLab = layer === 'swarm' || (layer !== 'unit' && !native)
-    const count = alone ? list.length : Math.min(list.length, native ? 1 : slots)
+    const count = alone ? others.length : Math.min(others.length, native ? 1 : slots)
     for (let i = 0; i < count; i++)
-      jobs.push({ layer, files: list.filter((_, at) => at % count === i), inLab })
+      jobs.push({ layer, files: others.filter((_, at) => at % count === i), inLab })
   }
   return jobs
 }

@@ -69,12 +69,12 @@ t.test(
   async t => {
     const files = new Map([
       ['unit', ['u1', 'u2']],
-      ['kernel', ['k1', 'k2', 'k3']],
+      ['kernel', ['k1', 'k2', 'k3', 'k4.native.test.ts']],
       ['swarm', ['s1']],
     ] as const)
     const text = (native: boolean) =>
       dealJobs(files, native, 2).map(job => `${job.inLab ? 'lab' : 'here'} ${job.files.join(' ')}`)
-    t.same(text(false), ['here u1', 'here u2', 'lab k1 k3', 'lab k2', 'lab s1'])
-    t.same(text(true), ['here u1', 'here u2', 'here k1 k2 k3', 'lab s1'])
+    t.same(text(false), ['here u1', 'here u2', 'here k4.native.test.ts', 'lab k1 k3', 'lab k2', 'lab s1'])
+    t.same(text(true), ['here u1', 'here u2', 'here k4.native.test.ts', 'here k1 k2 k3', 'lab s1'])
   },
 )
