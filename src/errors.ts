@@ -1,6 +1,6 @@
 /**
  * Every error the mesh throws on purpose, and the one table of their codes.
- * Callers branch on `code`, never on class or text; README section 8 lists the
+ * Callers branch on `code`, never on class or text; README section 7 lists the
  * same codes, and a test compares the two.
  */
 

@@ -209,7 +209,8 @@ export class MeshAgent implements Agent {
     if (origin !== undefined && origin !== this.loop.store.name)
       throw new InputError('service', publication.name, `it is defined by ${origin}`, 'change it there')
     const former = this.loop.collected.services.services.find(({ name }) => name === publication.name)
-    if (selected || publication.selector || former?.selector) return publication
+    if (selected || publication.selector) return publication
+    if (former?.selector) return { ...publication, selector: former.selector }
     const selector = resolveName(publication.name, this.loop.collected.containers)
     if (!selector && publication.endpoints.length === 0)
       warnings.push(
