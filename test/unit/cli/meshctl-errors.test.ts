@@ -5,22 +5,14 @@ import { spawnSync } from 'node:child_process'
 import { chmodSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
-import t, { type Test } from 'tap'
+import t from 'tap'
 import { run as runHere } from '../../../src/cli/parser.js'
 import { MeshError } from '../../../src/errors.js'
-import { serveApi } from '../../../src/status/api.js'
-import { AgentDouble } from '../../helpers/agent-double.js'
+import { serve } from '../../helpers/meshctl-server.js'
 import { runProgram } from '../../helpers/run-program.js'
 import { shortDirectory } from '../../helpers/short-directory.js'
 
-async function serve(t: Test) {
-  const agent = new AgentDouble()
-  const socket = join(shortDirectory(t), 'mesh.sock')
-  const api = await serveApi(agent, socket, () => {})
-  t.teardown(() => api.close())
-  const run = (...args: string[]) => runProgram('meshctl', args, { MESH_SOCKET: socket })
-  return { agent, socket, run }
-}
+t.setTimeout(120_000)
 
 t.test('errors of the agent are one line and exit status 1', async t => {
   const { agent, run } = await serve(t)
