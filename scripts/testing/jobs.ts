@@ -2,7 +2,7 @@
  * Which test files there are, and the processes that run them: natively, or in
  * labs of user-mode Linux, several at a time.
  */
-import { spawn } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { type FileResult, readTap, tail } from './read-tap.js'
@@ -63,6 +63,13 @@ export function dealJobs(
   return jobs
 }
 
+const running = new Set<ChildProcess>()
+
+/** Ends all that runs; a lab needs up to 5 s for it. */
+export function endJobs(): void {
+  for (const child of running) child.kill('SIGTERM')
+}
+
 /** Runs a job; `report` is called for each of its files, also for those it never came to. */
 export function runJob(job: Job, directory: string, report: (file: FileReport) => void): Promise<void> {
   const limit = limits[job.layer]
@@ -71,6 +78,7 @@ export function runJob(job: Job, directory: string, report: (file: FileReport) =
   const lab = job.inLab ? ['scripts/lab', '-t', String(Math.min(labLimit, 60 + limit * compiled.size))] : []
   const argv = [...lab, 'scripts/testing/run-files', how, directory, String(limit), ...compiled.keys()]
   const child = spawn(argv[0]!, argv.slice(1), { stdio: ['ignore', 'pipe', 'pipe'] })
+  running.add(child)
   let words = ''
   child.stderr.setEncoding('utf8').on('data', text => {
     words += text
@@ -95,6 +103,7 @@ export function runJob(job: Job, directory: string, report: (file: FileReport) =
       words += error.message
     })
     child.on('close', () => {
+      running.delete(child)
       for (const built of [...compiled.keys()]) tell(built, null, 0)
       resolve()
     })

@@ -11,7 +11,7 @@
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
-import { dealJobs, type FileReport, type Layer, layers, runJob, testFiles } from './jobs.js'
+import { dealJobs, endJobs, type FileReport, type Layer, layers, runJob, testFiles } from './jobs.js'
 
 const inCI = process.env.CI === 'true'
 const total = { passed: 0, failed: 0, skipped: 0 }
@@ -73,6 +73,12 @@ if (queue.some(job => job.layer === 'swarm')) {
   const made = spawnSync('scripts/image/make', { stdio: ['ignore', 'inherit', 'inherit'] })
   if (made.status !== 0) console.log('scripts/image/make failed; the swarm layer will, too')
 }
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
+  process.once(signal, () => {
+    total.failed += queue.splice(0).length
+    console.log(`FAIL  ended by ${signal}`)
+    endJobs()
+  })
 async function work(): Promise<void> {
   for (let job = queue.shift(); job; job = queue.shift()) await runJob(job, directory, report)
 }
