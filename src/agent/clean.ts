@@ -10,7 +10,7 @@ import type { Change } from '../kernel/change.js'
 import { diff } from '../kernel/diff.js'
 import type { Kernel, Places } from '../kernel/driver.js'
 import { stateOf } from '../kernel/objects.js'
-import { formerIpForwardOf } from '../planner/base.js'
+import { formerIpForwardOf } from '../planner/rules.js'
 import { describe } from '../status/describe.js'
 
 export interface CleanOptions {

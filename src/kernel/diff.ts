@@ -36,7 +36,7 @@ export function sameObject(a: KernelObject, b: KernelObject): boolean {
   if (a === b) return true
   const left = a as unknown as Record<string, unknown>
   const right = b as unknown as Record<string, unknown>
-  for (const name of Object.keys(left)) {
+  for (const name of new Set([...Object.keys(left), ...Object.keys(right)])) {
     const x = left[name]
     const y = right[name]
     if (x === y) continue

@@ -5,12 +5,13 @@
  * of one slice.
  */
 import { containerPlace, type KernelObject } from '../kernel/objects.js'
-import { attachmentLink } from '../kernel/ownership.js'
 import type { Attachment, Endpoint, Mesh, MeshService } from '../model/mesh.js'
 import type { Node } from '../model/snapshot.js'
-import { nodeAddress } from './addresses.js'
-import { type BaseNeeds, type PlanSettings, planAttachment, planBase } from './base.js'
+import { nodeAddress, sandboxAddress } from './addresses.js'
+import { planAttachment } from './attachment.js'
+import { type BaseNeeds, type PlanSettings, planBase } from './base.js'
 import { boundSet, portSet } from './names.js'
+import { entry } from './objects.js'
 import { type Unit, unitsOf } from './units.js'
 
 export type Slice = readonly KernelObject[]
@@ -31,14 +32,8 @@ function addressOf(endpoint: Endpoint, node: Node, addresses: AddressOf): string
 
 function hostEntry(unit: Unit, port: number, address: string | null): KernelObject {
   return address === null
-    ? { kind: 'entry', place: 'host', set: portSet[unit.protocol], element: String(port), mark: null }
-    : {
-        kind: 'entry',
-        place: 'host',
-        set: boundSet,
-        element: `${address},${unit.protocol}:${port}`,
-        mark: null,
-      }
+    ? entry('host', portSet[unit.protocol], String(port))
+    : entry('host', boundSet, `${address},${unit.protocol}:${port}`)
 }
 
 /**
@@ -84,15 +79,7 @@ function planService(
         persistence: 0,
       },
       ...ready,
-      ...marked.map(
-        (port): KernelObject => ({
-          kind: 'entry',
-          place: 'mesh',
-          set: portSet[unit.protocol],
-          element: String(port),
-          mark: unit.fwmark,
-        }),
-      ),
+      ...marked.map(port => entry('mesh', portSet[unit.protocol], String(port), unit.fwmark)),
       ...unit.ports.map(port => hostEntry(unit, port, unit.address)),
       ...unit.aliases.map(alias => hostEntry(unit, alias.port, alias.address)),
     ]
@@ -132,10 +119,9 @@ export function createPlanner(
           : planAttachment(
               attachment,
               containerPlace(attachment.id, attachment.pid),
-              attachmentLink(attachment.id),
               address,
-              node,
-              settings,
+              sandboxAddress(node.subnet),
+              settings.mtu,
             )
       nextAttachments.set(attachment.id, { value: attachment, slice })
       slices.set(`attachment ${attachment.id}`, slice)

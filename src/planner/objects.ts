@@ -1,0 +1,48 @@
+/**
+ * Short ways to write the kernel objects that plans are made of. Pure.
+ */
+import type {
+  ChainObject,
+  EntryObject,
+  JumpObject,
+  Place,
+  RouteObject,
+  SetObject,
+  SysctlObject,
+  Table,
+} from '../kernel/objects.js'
+
+/** RT_TABLE_MAIN, linux/rtnetlink.h. */
+export const mainTable = 254
+
+export const everywhere = '0.0.0.0/0'
+
+export function chain(place: Place, table: Table, name: string, rules: string[]): ChainObject {
+  return { kind: 'chain', place, table, name, rules }
+}
+
+export function jump(place: Place, table: Table, from: string, to: string, match = ''): JumpObject {
+  return { kind: 'jump', place, table, from, to, match }
+}
+
+export function sysctl(place: Place, name: string, value: string): SysctlObject {
+  return { kind: 'sysctl', place, name, value }
+}
+
+export function set(place: Place, name: string, type: SetObject['type'], skbinfo = false): SetObject {
+  return { kind: 'set', place, name, type, skbinfo }
+}
+
+export function entry(place: Place, set: string, element: string, mark: number | null = null): EntryObject {
+  return { kind: 'entry', place, set, element, mark }
+}
+
+/** A route of the main table unless `more` says otherwise. */
+export function route(
+  place: Place,
+  destination: string,
+  link: string,
+  more: Partial<Pick<RouteObject, 'gateway' | 'source' | 'table'>> = {},
+): RouteObject {
+  return { kind: 'route', place, table: mainTable, destination, link, gateway: null, source: null, ...more }
+}

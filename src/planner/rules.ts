@@ -1,0 +1,93 @@
+/**
+ * The iptables rules of host and sandbox: as many with one published port as with ten
+ * thousand, but for one more for each alias. Text as iptables-save prints it. Pure.
+ */
+import type { KernelObject } from '../kernel/objects.js'
+import { meshLink, uplink } from '../kernel/ownership.js'
+import { protocols } from '../model/ports.js'
+import { boundSet, chains, externalSet, hairpinSet, neighbourSet, portSet } from './names.js'
+import { chain, jump } from './objects.js'
+import type { Alias, Unit } from './units.js'
+
+/** An alias and the virtual service it stands for. */
+export interface AliasOf {
+  readonly unit: Unit
+  readonly alias: Alias
+}
+
+/** Comment that keeps the host's former net.ipv4.ip_forward; `formerIpForwardOf` reads it. */
+function rememberIpForward(value: '0' | '1'): string[] {
+  return value === '1' ? [] : [`-m comment --comment "mesh: former net.ipv4.ip_forward=${value}"`]
+}
+
+/** The host's net.ipv4.ip_forward from before the mesh, if its rules remember one. */
+export function formerIpForwardOf(objects: Iterable<KernelObject>): '0' | null {
+  for (const object of objects)
+    if (object.kind === 'chain' && object.rules.some(rule => rule.includes('former net.ipv4.ip_forward=0')))
+      return '0'
+  return null
+}
+
+function aliasRule(sandbox: string, { unit, alias }: AliasOf): string {
+  const { protocol, ports } = unit
+  const where = alias.address === null ? `${portSet[protocol]} dst` : `${boundSet} dst,dst`
+  return `-p ${protocol} -m ${protocol} --dport ${alias.port} -m set --match-set ${where} -j DNAT --to-destination ${sandbox}:${ports[0]}`
+}
+
+/** `sandbox`: the sandbox's address. */
+export function planRules(
+  sandbox: string,
+  formerIpForward: '0' | '1',
+  aliases: readonly AliasOf[],
+): KernelObject[] {
+  return [
+    chain('host', 'nat', chains.dnat, [
+      ...aliases.map(each => aliasRule(sandbox, each)),
+      `-m set --match-set ${boundSet} dst,dst -j DNAT --to-destination ${sandbox}`,
+      ...protocols.map(
+        protocol =>
+          `-p ${protocol} -m set --match-set ${portSet[protocol]} dst -j DNAT --to-destination ${sandbox}`,
+      ),
+    ]),
+    chain('host', 'nat', chains.snat, [
+      `-s 127.0.0.0/8 -o ${meshLink} -j MASQUERADE`,
+      // Ends the chain before Docker's masquerading: a container that calls keeps its address.
+      `-o ${meshLink} -j ACCEPT`,
+      // Only towards external endpoints does the sandbox speak for itself.
+      `-s ${sandbox}/32 ! -o ${meshLink} -j MASQUERADE`,
+    ]),
+    chain('host', 'filter', chains.forward, [
+      ...rememberIpForward(formerIpForward),
+      `-i ${meshLink} -j ACCEPT`,
+      `-o ${meshLink} -m conntrack --ctstate RELATED,ESTABLISHED,DNAT -j ACCEPT`,
+    ]),
+    chain('host', 'filter', chains.input, [`-i ${meshLink} -j ACCEPT`]),
+    jump('host', 'nat', 'PREROUTING', chains.dnat, '-m addrtype --dst-type LOCAL'),
+    jump('host', 'nat', 'OUTPUT', chains.dnat, '-m addrtype --dst-type LOCAL'),
+    jump('host', 'nat', 'POSTROUTING', chains.snat),
+    jump('host', 'filter', 'FORWARD', chains.forward),
+    jump('host', 'filter', 'INPUT', chains.input),
+    chain(
+      'mesh',
+      'mangle',
+      chains.mark,
+      protocols.map(protocol => `-p ${protocol} -j SET --map-set ${portSet[protocol]} dst --map-mark`),
+    ),
+    chain('mesh', 'nat', chains.snat, [
+      `-m set --match-set ${hairpinSet} src,dst -j SNAT --to-source ${sandbox}`,
+      // Datagrams only: a neighbour would be answered directly, from an address it did not ask.
+      `-p udp -m set --match-set ${neighbourSet} src,dst -j SNAT --to-source ${sandbox}`,
+      `-o ${uplink} -m set --match-set ${externalSet} dst -j SNAT --to-source ${sandbox}`,
+    ]),
+    // What IPVS sends never passes FORWARD; replies do. All else would be containers
+    // reaching each other around Docker's own isolation of networks.
+    chain('mesh', 'filter', chains.forward, [
+      '-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT',
+      '-m conntrack --ctstate INVALID -j DROP',
+      '-j REJECT --reject-with icmp-port-unreachable',
+    ]),
+    jump('mesh', 'mangle', 'PREROUTING', chains.mark, `-i ${uplink}`),
+    jump('mesh', 'nat', 'POSTROUTING', chains.snat),
+    jump('mesh', 'filter', 'FORWARD', chains.forward),
+  ]
+}
