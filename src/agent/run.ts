@@ -14,6 +14,8 @@ import type { Places } from '../kernel/driver.js'
 import { meshLink, sandboxPath } from '../kernel/ownership.js'
 import { type ReservedPort, reservedPorts } from '../model/conflicts.js'
 import type { Node } from '../model/snapshot.js'
+import { messagesSent } from '../netlink/connection.js'
+import { countFlows } from '../netlink/conntrack.js'
 import { type PlanSettings, planBase } from '../planner/base.js'
 import { formerIpForwardOf } from '../planner/rules.js'
 import { dockerSource } from '../sources/docker.js'
@@ -134,6 +136,14 @@ export async function runAgent(settings: Settings, version: string): Promise<voi
       const status = await agent.status()
       metrics.healthy(status.healthy)
       metrics.services(await agent.list())
+      metrics.netlinkMessages(messagesSent.changes, messagesSent.queries)
+      for (const place of ownPlaces.keys()) {
+        // The sandbox is missing until the first pass, and after `ip netns del`.
+        const counts = await sockets
+          .use('netfilter', ownPlaces, place, connection => connection.get(countFlows()))
+          .catch(() => [])
+        if (counts[0] !== undefined) metrics.conntrackEntries(place, counts[0])
+      }
       return metrics.text()
     },
     cleanHost: async () => cleanHost({ kernel, places: await allPlaces(), socket: settings.socket }),

@@ -68,7 +68,7 @@ function endpointView(endpoint: Endpoint, port: PublishedPort, unit: Unit, input
   return {
     container: endpoint.kind === 'external' || endpoint.id === endpoint.name ? null : endpoint.name,
     id: endpoint.id === endpoint.name ? null : shortId(endpoint.id),
-    address: address ?? '',
+    address,
     port: targetPort,
     published: `${formatRange(port.published)}/${port.protocol}`,
     state,

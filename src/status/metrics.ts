@@ -13,8 +13,8 @@ export interface Metrics {
   pass(kind: 'full' | 'fast', seconds: number, outcomes: readonly Outcome[]): void
   /** Something others had changed was put right. */
   repairs(count: number): void
-  /** Totals since the agent started, as the transport counts them. */
-  netlinkMessages(sent: number, received: number): void
+  /** Totals since the agent started: messages that change the kernel, and that read it. */
+  netlinkMessages(changes: number, queries: number): void
   /** nf_conntrack_count of a namespace: `host` or `mesh`. */
   conntrackEntries(place: string, count: number): void
   /** What is published now; endpoints that are gone are forgotten. */
@@ -52,8 +52,8 @@ export function createMetrics(version: string): Metrics {
   const repairs = counter('mesh_repairs_total', 'Changes by others that were put right')
   const messages = new Gauge({
     name: 'mesh_netlink_messages_total',
-    help: 'Netlink messages since the agent started',
-    labelNames: ['direction'],
+    help: 'Netlink messages sent since the agent started',
+    labelNames: ['purpose'],
     registers,
   })
   const conntrack = gauge('mesh_conntrack_entries', 'Connections the kernel tracks', ['place'])
@@ -85,9 +85,9 @@ export function createMetrics(version: string): Metrics {
       }
     },
     repairs: count => repairs.inc(count),
-    netlinkMessages(sent, received) {
-      messages.set({ direction: 'sent' }, sent)
-      messages.set({ direction: 'received' }, received)
+    netlinkMessages(changes, queries) {
+      messages.set({ purpose: 'change' }, changes)
+      messages.set({ purpose: 'query' }, queries)
     },
     conntrackEntries: (place, count) => conntrack.set({ place }, count),
     services(services) {

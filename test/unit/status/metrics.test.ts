@@ -52,8 +52,8 @@ t.test('passes, changes, failures and repairs are counted', async t => {
     'mesh_pass_seconds_count{kind="full"} 1',
     'mesh_pass_seconds_sum{kind="full"} 0.02',
     'mesh_repairs_total 2',
-    'mesh_netlink_messages_total{direction="sent"} 10',
-    'mesh_netlink_messages_total{direction="received"} 12',
+    'mesh_netlink_messages_total{purpose="change"} 10',
+    'mesh_netlink_messages_total{purpose="query"} 12',
     'mesh_conntrack_entries{place="mesh"} 5',
   ])
     t.ok(lines.includes(line), line)
