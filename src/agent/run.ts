@@ -7,10 +7,13 @@ import { checkPool, nodeSubnet } from '../config/pool.js'
 import type { Settings } from '../config/table.js'
 import { forgetFlows, staleFlows } from '../drivers/conntrack.js'
 import { discoverPlaces } from '../drivers/discover.js'
-import { findVariant, type Variant } from '../drivers/iptables-variant.js'
+import { createIptablesDriver } from '../drivers/iptables.js'
+import { findVariant, type Variant, variantsOfMesh } from '../drivers/iptables-variant.js'
 import { Sockets } from '../drivers/sockets.js'
 import { reasonOf } from '../errors.js'
+import { diff } from '../kernel/diff.js'
 import type { Places } from '../kernel/driver.js'
+import { stateOf } from '../kernel/objects.js'
 import { meshLink, sandboxPath } from '../kernel/ownership.js'
 import { type ReservedPort, reservedPorts } from '../model/conflicts.js'
 import type { Node } from '../model/snapshot.js'
@@ -161,10 +164,21 @@ async function allPlaces(): Promise<Places> {
   return new Map([...ownPlaces, ...(await discoverPlaces(ownPlaces))])
 }
 
+/** Throws what one of the removals failed with. */
+async function removeRules(variant: Variant, places: Places): Promise<void> {
+  const driver = createIptablesDriver(variant)
+  const { objects } = await driver.observe(places)
+  for (const { error } of await driver.apply(diff(new Map(), stateOf(objects)), places))
+    if (error) throw error
+}
+
 /** `meshctl clean` without an agent. Returns what was removed, as an operator would type it. */
 export async function cleanWithoutAgent(socket: string): Promise<string[]> {
   requireRoot()
-  const { variant } = await findVariant(null)
+  const places = await allPlaces()
+  const [variant = 'legacy', ...others] = await variantsOfMesh(null)
+  // A set can only be destroyed when no rule of either variant uses it.
+  for (const other of others) await removeRules(other, places)
   const kernel = createKernel({ variant, sockets: new Sockets() })
-  return cleanHost({ kernel, places: await allPlaces(), socket })
+  return cleanHost({ kernel, places, socket })
 }

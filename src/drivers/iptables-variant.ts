@@ -77,6 +77,15 @@ export function parseVersion(text: string): Variant {
 }
 
 /**
+ * The variants that hold chains of the mesh in the namespace at `path`: one, unless the
+ * agent was told to use the other one meanwhile. Mixed rules of others are no matter.
+ */
+export async function variantsOfMesh(path: string | null): Promise<Variant[]> {
+  const saved = await Promise.all(variants.map(variant => savedBy(variant, path)))
+  return variants.filter((_, i) => hasOurs(saved[i]!))
+}
+
+/**
  * Finds the variant used in the namespace at `path` (null: the agent's own).
  * Throws MESH_UNSUPPORTED when iptables is missing or rules are mixed.
  */
