@@ -97,11 +97,6 @@ export class Loop {
     return this.runner.exclusive(() => this.reconciler.preview())
   }
 
-  /** Runs `work` while no pass is under way. */
-  exclusive<Result>(work: () => Promise<Result>): Promise<Result> {
-    return this.runner.exclusive(work)
-  }
-
   get lastPass(): PassView | null {
     return this.last
   }
@@ -169,8 +164,9 @@ export class Loop {
       failures: failures.length,
     }
     this.noteTroubles(pass, failures)
-    for (const { change, error } of pass.outcomes)
-      log.debug({ change: describe(change), ...(error ? { reason: reasonOf(error) } : {}) }, 'change')
+    if (log.isLevelEnabled('debug'))
+      for (const { change, error } of pass.outcomes)
+        log.debug({ change: describe(change), ...(error ? { reason: reasonOf(error) } : {}) }, 'change')
     for (const { change, error } of pass.repairs) {
       if (error) continue
       this.troubles.repaired(describe(change))
