@@ -2,7 +2,7 @@
  * Wanted against observed, and the order in which the differences are applied.
  */
 import type { Change } from './change.js'
-import type { KernelObject, KernelState, Kind } from './objects.js'
+import type { KernelObject, KernelState, Kind, LinkObject } from './objects.js'
 
 /**
  * From the inside out: a packet must never meet a port map that points at a virtual
@@ -47,6 +47,34 @@ export function sameObject(a: KernelObject, b: KernelObject): boolean {
   return true
 }
 
+/** Whether the pair has to be made anew: it is not there, or its ends are not the wanted ones. */
+function isRemade(link: LinkObject, from: KernelObject | undefined): boolean {
+  return from?.kind !== 'link' || from.peerPlace !== link.peerPlace || from.peerName !== link.peerName
+}
+
+/**
+ * What is left of `observed` once the links to be made anew have taken along what sits
+ * on them: addresses, routes and the parameters of the link.
+ */
+function withoutLost(wanted: KernelState, observed: KernelState): KernelState {
+  const ends = new Set<string>()
+  for (const [key, object] of wanted) {
+    if (object.kind !== 'link' || !isRemade(object, observed.get(key))) continue
+    ends.add(`${object.place} ${object.name}`).add(`${object.peerPlace} ${object.peerName}`)
+  }
+  if (ends.size === 0) return observed
+  return new Map([...observed].filter(([, object]) => !ends.has(seatOf(object))))
+}
+
+const linkParameter = /^net\.ipv[46]\.(?:conf|neigh)\.([^.]+)\./
+
+/** The end of a link that an object sits on, `host mesh0`; of any other object the empty text. */
+function seatOf(object: KernelObject): string {
+  if (object.kind === 'address' || object.kind === 'route') return `${object.place} ${object.link}`
+  if (object.kind === 'sysctl') return `${object.place} ${linkParameter.exec(object.name)?.[1] ?? ''}`
+  return ''
+}
+
 /**
  * What turns `observed` into `wanted`: adds and updates from the inside out, then
  * removals from the outside in. Add before remove, so that a replaced destination
@@ -55,12 +83,13 @@ export function sameObject(a: KernelObject, b: KernelObject): boolean {
 export function diff(wanted: KernelState, observed: KernelState): Change[] {
   const make: Change[] = []
   const unmake: Change[] = []
+  const staying = withoutLost(wanted, observed)
   for (const [key, object] of wanted) {
-    const from = observed.get(key)
+    const from = staying.get(key)
     if (!from) make.push({ type: 'add', object })
     else if (!sameObject(object, from)) make.push({ type: 'update', object, from })
   }
-  for (const [key, object] of observed) if (!wanted.has(key)) unmake.push({ type: 'remove', object })
+  for (const [key, object] of staying) if (!wanted.has(key)) unmake.push({ type: 'remove', object })
   make.sort((a, b) => rankOf(a.object) - rankOf(b.object))
   unmake.sort((a, b) => rankOf(b.object) - rankOf(a.object))
   return [...make, ...unmake]

@@ -70,3 +70,48 @@ t.test('rules are compared one by one', async t => {
   t.notOk(sameObject(chain(['a', 'b']), chain(['b', 'a'])))
   t.notOk(sameObject(chain(['a', 'b']), chain(['a'])))
 })
+
+t.test('a link made anew gets again what sat on it', async t => {
+  const inside = 'container:0123456789ab@7'
+  const address: KernelObject = { kind: 'address', place: inside, link: 'mesh0', address: '10.254.0.3/32' }
+  const route: KernelObject = {
+    kind: 'route',
+    place: 'mesh',
+    table: 254,
+    destination: '10.254.0.3/32',
+    link: 'p0123456789ab',
+    gateway: null,
+    source: null,
+  }
+  const parameter: KernelObject = {
+    kind: 'sysctl',
+    place: 'mesh',
+    name: 'net.ipv4.conf.p0123456789ab.rp_filter',
+    value: '0',
+  }
+  const other: KernelObject = {
+    kind: 'sysctl',
+    place: 'mesh',
+    name: 'net.ipv4.conf.all.rp_filter',
+    value: '0',
+  }
+  const all = [link, address, route, parameter, other]
+  const sitting = [address, route, parameter].map(object => `add ${keyOf(object)}`)
+  t.strictSame(
+    steps(all, [address, route, parameter, other]),
+    [`add ${keyOf(link)}`, ...sitting],
+    'a lost one',
+  )
+  const elsewhere = { ...link, peerPlace: 'container:0123456789ab@6' } as KernelObject
+  t.strictSame(
+    steps(all, [elsewhere, address, route, parameter, other]),
+    [`update ${keyOf(link)}`, ...sitting],
+    'one that leads elsewhere',
+  )
+  const down = { ...link, mtu: 0 } as KernelObject
+  t.strictSame(
+    steps(all, [down, address, route, parameter, other]),
+    [`update ${keyOf(link)}`],
+    'not one that is down',
+  )
+})
