@@ -2,7 +2,7 @@
  * Wanted against observed, and the order in which the differences are applied.
  */
 import type { Change } from './change.js'
-import type { KernelObject, KernelState, Kind, LinkObject } from './objects.js'
+import type { KernelObject, KernelState, Kind, LinkObject, VxlanObject } from './objects.js'
 
 /**
  * From the inside out: a packet must never meet a port map that points at a virtual
@@ -11,7 +11,10 @@ import type { KernelObject, KernelState, Kind, LinkObject } from './objects.js'
 const order: readonly Kind[] = [
   'namespace',
   'link',
+  'vxlan',
   'address',
+  'neighbour',
+  'forwarding',
   'route',
   'rule',
   'timeouts',
@@ -47,20 +50,26 @@ export function sameObject(a: KernelObject, b: KernelObject): boolean {
   return true
 }
 
-/** Whether the pair has to be made anew: it is not there, or its ends are not the wanted ones. */
-function isRemade(link: LinkObject, from: KernelObject | undefined): boolean {
-  return from?.kind !== 'link' || from.peerPlace !== link.peerPlace || from.peerName !== link.peerName
+/** Whether the link is another one than the observed: its ends, or what a VXLAN device cannot change. */
+export function isRemade(link: LinkObject | VxlanObject, from: KernelObject | undefined): boolean {
+  if (link.kind === 'link')
+    return from?.kind !== 'link' || from.peerPlace !== link.peerPlace || from.peerName !== link.peerName
+  return (
+    from?.kind !== 'vxlan' || from.vni !== link.vni || from.port !== link.port || from.local !== link.local
+  )
 }
 
 /**
  * What is left of `observed` once the links to be made anew have taken along what sits
- * on them: addresses, routes and the parameters of the link.
+ * on them: addresses, neighbours, routes and the parameters of the link.
  */
 function withoutLost(wanted: KernelState, observed: KernelState): KernelState {
   const ends = new Set<string>()
   for (const [key, object] of wanted) {
-    if (object.kind !== 'link' || !isRemade(object, observed.get(key))) continue
-    ends.add(`${object.place} ${object.name}`).add(`${object.peerPlace} ${object.peerName}`)
+    if (object.kind !== 'link' && object.kind !== 'vxlan') continue
+    if (!isRemade(object, observed.get(key))) continue
+    ends.add(`${object.place} ${object.name}`)
+    if (object.kind === 'link') ends.add(`${object.peerPlace} ${object.peerName}`)
   }
   if (ends.size === 0) return observed
   return new Map([...observed].filter(([, object]) => !ends.has(seatOf(object))))
@@ -70,9 +79,8 @@ const linkParameter = /^net\.ipv[46]\.(?:conf|neigh)\.([^.]+)\./
 
 /** The end of a link that an object sits on, `host mesh0`; of any other object the empty text. */
 function seatOf(object: KernelObject): string {
-  if (object.kind === 'address' || object.kind === 'route') return `${object.place} ${object.link}`
   if (object.kind === 'sysctl') return `${object.place} ${linkParameter.exec(object.name)?.[1] ?? ''}`
-  return ''
+  return 'place' in object && 'link' in object ? `${object.place} ${object.link}` : ''
 }
 
 /**

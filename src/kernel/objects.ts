@@ -35,6 +35,48 @@ export interface LinkObject {
   readonly mtu: number
 }
 
+/**
+ * The VXLAN device between sandboxes: with group policy (`gbp`), without learning and
+ * without a default destination, up. Its UDP socket stays in the host's namespace.
+ */
+export interface VxlanObject {
+  readonly kind: 'vxlan'
+  /** `mesh`; one that is observed in `host` never arrived in the sandbox, and has to go. */
+  readonly place: Place
+  readonly name: string
+  /** VXLAN network identifier, 1–16777215. */
+  readonly vni: number
+  /** UDP port of all nodes, 1–65535; 0: observed with options of other people's choice. */
+  readonly port: number
+  /** This node's IPv4 address in the underlay. */
+  readonly local: string
+  /** `02:4d:00:00:00:01`, small letters. */
+  readonly mac: string
+  /** Bytes, 68–65535; 0: observed down. */
+  readonly mtu: number
+}
+
+/** A permanent neighbour: which MAC an IPv4 address on a VXLAN device has. */
+export interface NeighbourObject {
+  readonly kind: 'neighbour'
+  readonly place: Place
+  readonly link: string
+  readonly address: string
+  /** Small letters. */
+  readonly mac: string
+}
+
+/** A permanent entry of a VXLAN device's forwarding database: at which node a MAC is. */
+export interface ForwardingObject {
+  readonly kind: 'forwarding'
+  readonly place: Place
+  readonly link: string
+  /** Small letters. */
+  readonly mac: string
+  /** The node's IPv4 address in the underlay. */
+  readonly destination: string
+}
+
 /** An IPv4 address on a link; `/32` unless a prefix is written. */
 export interface AddressObject {
   readonly kind: 'address'
@@ -60,7 +102,7 @@ export interface RouteObject {
 }
 
 /**
- * A policy rule `from SOURCE [ipproto udp sport PORTS] lookup TABLE
+ * A policy rule `from SOURCE [fwmark FWMARK] [ipproto udp sport PORTS] lookup TABLE
  * [suppress_prefixlength 0]`; ours carry protocol `meshProtocol`.
  */
 export interface RuleObject {
@@ -70,6 +112,8 @@ export interface RuleObject {
   /** `10.254.0.5/32`, or `0.0.0.0/0` for packets whose source is not chosen yet. */
   readonly source: string
   readonly table: number
+  /** Only packets with this mark, 1–4294967295. */
+  readonly fwmark?: number
   /** Only UDP packets from these ports: `53` or `8000-8099`. */
   readonly udpPorts?: string
   /** The table's default route does not count (suppress_prefixlength 0). */
@@ -177,7 +221,10 @@ export interface TimeoutsObject {
 export type KernelObject =
   | NamespaceObject
   | LinkObject
+  | VxlanObject
   | AddressObject
+  | NeighbourObject
+  | ForwardingObject
   | RouteObject
   | RuleObject
   | SysctlObject
@@ -199,12 +246,18 @@ export function keyOf(object: KernelObject): string {
       return `namespace ${object.place}`
     case 'link':
       return `link ${object.place} ${object.name}`
+    case 'vxlan':
+      return `vxlan ${object.place} ${object.name}`
+    case 'neighbour':
+      return `neighbour ${object.place} ${object.link} ${object.address}`
+    case 'forwarding':
+      return `forwarding ${object.place} ${object.link} ${object.mac}`
     case 'address':
       return `address ${object.place} ${object.link} ${object.address}`
     case 'route':
       return `route ${object.place} ${object.table} ${object.destination}`
     case 'rule':
-      return `rule ${object.place} ${object.priority} ${object.source} ${object.table} ${object.udpPorts ?? ''}`
+      return `rule ${object.place} ${object.priority} ${object.source} ${object.table} ${object.udpPorts ?? ''}${object.fwmark === undefined ? '' : ` fwmark ${object.fwmark}`}`
     case 'sysctl':
       return `sysctl ${object.place} ${object.name}`
     case 'set':

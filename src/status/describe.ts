@@ -3,7 +3,8 @@
  * `meshctl plan`, `meshctl clean` and logs; nothing ever runs these lines. Pure.
  */
 import type { Change } from '../kernel/change.js'
-import type { ChainObject, KernelObject, Place } from '../kernel/objects.js'
+import { isRemade } from '../kernel/diff.js'
+import type { ChainObject, KernelObject, Place, VxlanObject } from '../kernel/objects.js'
 import type { ChangeView } from './views.js'
 
 /** `0x122b8` */
@@ -43,6 +44,20 @@ export function describe(change: Change): string {
       return type === 'update'
         ? `ip link set ${object.name} mtu ${object.mtu} up`
         : `ip link del ${object.name}`
+    case 'vxlan':
+      if (adding)
+        return `ip link add ${object.name} mtu ${object.mtu} address ${object.mac} netns ${object.place} type vxlan id ${object.vni} dstport ${object.port} local ${object.local} nolearning gbp`
+      return change.type === 'update'
+        ? describeVxlanUpdate(object, change.from)
+        : `ip link del ${object.name}`
+    case 'neighbour':
+      return type === 'remove'
+        ? `ip neighbour del ${object.address} dev ${object.link}`
+        : `ip neighbour ${verb} ${object.address} lladdr ${object.mac} dev ${object.link} nud permanent`
+    case 'forwarding':
+      return type === 'remove'
+        ? `bridge fdb del ${object.mac} dev ${object.link} self`
+        : `bridge fdb ${verb} ${object.mac} dev ${object.link} dst ${object.destination} self permanent`
     case 'address':
       return `ip address ${verb} ${object.address} dev ${object.link}`
     case 'route':
@@ -56,6 +71,7 @@ export function describe(change: Change): string {
     case 'rule':
       return words(
         `ip rule ${adding ? 'add' : 'del'} from ${object.source}`,
+        object.fwmark !== undefined && `fwmark ${hex(object.fwmark)}`,
         object.udpPorts !== undefined && `ipproto udp sport ${object.udpPorts}`,
         `lookup ${object.table}`,
         object.exceptDefault === true && 'suppress_prefixlength 0',
@@ -113,6 +129,13 @@ const mainTable = 254
 
 /** ipvsadm's flag by IPPROTO_*, linux/in.h. */
 const ipvsFlags: Readonly<Record<number, string>> = { 6: '-t', 17: '-u', 132: '--sctp-service' }
+
+/** Only size, MAC and state change in place; any other change is another device. */
+function describeVxlanUpdate(to: VxlanObject, from: KernelObject): string {
+  return isRemade(to, from)
+    ? `ip link del ${to.name} && ${describe({ type: 'add', object: to })}`
+    : `ip link set ${to.name} mtu ${to.mtu} address ${to.mac} up`
+}
 
 function describeChain(type: Change['type'], { table, name, rules }: ChainObject): string {
   const chain = `iptables -t ${table}`

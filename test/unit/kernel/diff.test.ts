@@ -115,3 +115,52 @@ t.test('a link made anew gets again what sat on it', async t => {
     'not one that is down',
   )
 })
+
+t.test('a VXLAN device comes before what sits on it, and takes it along when it is another one', async t => {
+  const vxlan = {
+    kind: 'vxlan',
+    place: 'mesh',
+    name: 'v',
+    vni: 1,
+    port: 4790,
+    local: '192.168.77.1',
+    mac: '02:4d:00:00:00:01',
+    mtu: 1450,
+  } as const
+  const mac = '02:4d:00:00:00:02'
+  const onIt: KernelObject[] = [
+    { kind: 'address', place: 'mesh', link: 'v', address: '10.254.0.1/32' },
+    { kind: 'neighbour', place: 'mesh', link: 'v', address: '10.254.1.1', mac },
+    { kind: 'forwarding', place: 'mesh', link: 'v', mac, destination: '192.168.77.2' },
+    {
+      kind: 'route',
+      place: 'mesh',
+      table: 254,
+      destination: '10.254.1.0/24',
+      link: 'v',
+      gateway: '10.254.1.1',
+      source: null,
+    },
+  ]
+  const keys = onIt.map(keyOf)
+  t.strictSame(steps([...onIt].reverse().concat(vxlan), []), [
+    `add ${keyOf(vxlan)}`,
+    ...keys.map(key => `add ${key}`),
+  ])
+  t.strictSame(steps([], [vxlan, ...onIt]), [
+    ...[...keys].reverse().map(key => `remove ${key}`),
+    `remove ${keyOf(vxlan)}`,
+  ])
+  for (const change of [{ vni: 2 }, { port: 0 }, { local: '192.168.77.9' }])
+    t.strictSame(
+      steps([vxlan, ...onIt], [{ ...vxlan, ...change }, ...onIt]),
+      [`update ${keyOf(vxlan)}`, ...keys.map(key => `add ${key}`)],
+      JSON.stringify(change),
+    )
+  for (const change of [{ mtu: 0 }, { mac: '02:4d:00:00:00:09' }])
+    t.strictSame(
+      steps([vxlan, ...onIt], [{ ...vxlan, ...change }, ...onIt]),
+      [`update ${keyOf(vxlan)}`],
+      JSON.stringify(change),
+    )
+})

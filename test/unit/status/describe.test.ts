@@ -29,6 +29,58 @@ const cases: readonly [KernelObject, Partial<Record<Change['type'], string>>][] 
     },
   ],
   [
+    {
+      kind: 'vxlan',
+      place: 'mesh',
+      name: 'mesh-vxlan',
+      vni: 1090,
+      port: 4790,
+      local: '192.168.77.1',
+      mac: '02:4d:00:00:00:01',
+      mtu: 1450,
+    },
+    {
+      add: 'ip link add mesh-vxlan mtu 1450 address 02:4d:00:00:00:01 netns mesh type vxlan id 1090 dstport 4790 local 192.168.77.1 nolearning gbp',
+      update: 'ip link set mesh-vxlan mtu 1450 address 02:4d:00:00:00:01 up',
+      remove: 'ip link del mesh-vxlan',
+    },
+  ],
+  [
+    {
+      kind: 'neighbour',
+      place: 'mesh',
+      link: 'mesh-vxlan',
+      address: '10.254.1.1',
+      mac: '02:4d:00:00:00:02',
+    },
+    {
+      add: 'ip neighbour add 10.254.1.1 lladdr 02:4d:00:00:00:02 dev mesh-vxlan nud permanent',
+      update: 'ip neighbour replace 10.254.1.1 lladdr 02:4d:00:00:00:02 dev mesh-vxlan nud permanent',
+      remove: 'ip neighbour del 10.254.1.1 dev mesh-vxlan',
+    },
+  ],
+  [
+    {
+      kind: 'forwarding',
+      place: 'mesh',
+      link: 'mesh-vxlan',
+      mac: '02:4d:00:00:00:02',
+      destination: '192.168.77.2',
+    },
+    {
+      add: 'bridge fdb add 02:4d:00:00:00:02 dev mesh-vxlan dst 192.168.77.2 self permanent',
+      update: 'bridge fdb replace 02:4d:00:00:00:02 dev mesh-vxlan dst 192.168.77.2 self permanent',
+      remove: 'bridge fdb del 02:4d:00:00:00:02 dev mesh-vxlan self',
+    },
+  ],
+  [
+    { kind: 'rule', place: 'mesh', priority: 1095, source: '0.0.0.0/0', fwmark: 18, table: 2018 },
+    {
+      add: 'ip rule add from 0.0.0.0/0 fwmark 0x12 lookup 2018 priority 1095',
+      remove: 'ip rule del from 0.0.0.0/0 fwmark 0x12 lookup 2018 priority 1095',
+    },
+  ],
+  [
     { kind: 'address', place: 'host', link: 'mesh0', address: '10.254.0.2/32' },
     { add: 'ip address add 10.254.0.2/32 dev mesh0', remove: 'ip address del 10.254.0.2/32 dev mesh0' },
   ],
@@ -177,4 +229,21 @@ t.test('a view tells where the change is made', async t => {
   t.equal(placeName(container), 'container 0123456789ab')
   t.equal(placeName('host'), 'host')
   t.equal(hex(0x122b8), '0x122b8')
+})
+
+t.test('a VXLAN device whose identity changes is told as another one', async t => {
+  const object = {
+    kind: 'vxlan',
+    place: 'mesh',
+    name: 'v',
+    vni: 1,
+    port: 2,
+    local: '10.0.0.1',
+    mac: '02:4d:00:00:00:01',
+    mtu: 1450,
+  } as const
+  t.equal(
+    describe({ type: 'update', object, from: { ...object, vni: 3 } }),
+    'ip link del v && ip link add v mtu 1450 address 02:4d:00:00:00:01 netns mesh type vxlan id 1 dstport 2 local 10.0.0.1 nolearning gbp',
+  )
 })
