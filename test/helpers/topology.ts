@@ -7,6 +7,7 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import dgram from 'node:dgram'
+import { existsSync } from 'node:fs'
 import net from 'node:net'
 import type { Container } from '../../src/model/container.js'
 import { openSocket, runInNamespace } from '../../src/netlink/addon.js'
@@ -328,9 +329,7 @@ export class Topology {
       }
     for (const name of this.namespaces) this.ip(`netns del ${name}`)
     // The sandbox is the mesh's own to remove; a failed test may have left it.
-    try {
-      this.ip(`netns del ${this.prefix}-mesh`)
-    } catch {}
+    if (existsSync(this.sandboxPath)) this.ip(`netns del ${this.prefix}-mesh`)
   }
 }
 
