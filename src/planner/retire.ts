@@ -44,7 +44,8 @@ export function retire(input: RetireInput): (DestinationObject | VirtualServiceO
       if (drainOf(object.fwmark) > 0) staying.push({ ...object, weight: 0, drainingSince: now })
       continue
     }
-    const age = now - object.drainingSince
+    // Both are whole seconds, rounded down: so many have surely passed, and up to one more.
+    const age = now - object.drainingSince - 1
     const reading = readings.get(keyOf(object))
     const idle = age >= settle && reading?.active === 0
     if (!idle && age < drainOf(object.fwmark)) staying.push(object)

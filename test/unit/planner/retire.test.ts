@@ -42,13 +42,20 @@ t.test('a weight 0 without a start was set by hand and is a drain like any other
 t.test('it stays while it has active connections and its drain time is not over', async t => {
   const draining = destination({ weight: 0, drainingSince: 980 })
   t.strictSame(retire(input(draining, { active: 1 })), [draining])
-  t.strictSame(retire(input(draining, { active: 1, now: 1010 })), [], 'the drain time is over')
+  t.strictSame(
+    retire(input(draining, { active: 1, now: 1010 })),
+    [draining],
+    'begun at 980.9, it is 29.1 s old',
+  )
+  t.strictSame(retire(input(draining, { active: 1, now: 1011 })), [], 'the drain time is over')
   t.strictSame(retire(input(draining, { active: 0 })), [], 'the last connection has ended')
 })
 
 t.test('a handshake under way at the start of the drain has a second to become active', async t => {
   const draining = destination({ weight: 0, drainingSince: 1000 })
   t.strictSame(retire(input(draining)), [draining])
+  t.strictSame(retire(input(draining, { now: 1001 })), [draining], 'begun at 1000.9, it is 0.1 s old')
+  t.strictSame(retire(input(draining, { now: 1002 })), [])
 })
 
 t.test('an unread destination is not taken for an idle one', async t => {
