@@ -1,7 +1,8 @@
 /*
  * web - the server in the test images. It says who answered and whom it saw.
  *
- *   web [--sctp] [--delay SECONDS] [--pktinfo] [PORT | FIRST-LAST]...      (default: port 80)
+ *   web [--sctp] [--pktinfo] [--delay SECONDS] [--linger SECONDS] [PORT | FIRST-LAST]...
+ *                                                              (default: port 80)
  *
  * Each port answers HTTP/1.1 over TCP (with --sctp over SCTP too) and datagrams
  * over UDP, with one line: "<host name> <client address>:<client port> <local port>".
@@ -9,6 +10,8 @@
  *   /bytes?n=N    N bytes instead
  *   /health       200, or 503 while there is a file /tmp/sick
  * --delay    listens only after so many seconds, as an application that warms up
+ * --linger   goes on accepting for so many seconds after SIGTERM, as an application
+ *            that gives balancers time to notice
  * --pktinfo  answers a datagram from the address it was sent to; without, the
  *            kernel chooses the source by route, as for most simple servers
  *
@@ -256,12 +259,13 @@ static void listen_on(const char *range, int with_sctp) {
 }
 
 int main(int argc, char **argv) {
-  int with_sctp = 0, delay = 0, first_port = 1;
+  int with_sctp = 0, delay = 0, linger = 0, first_port = 1;
   for (; first_port < argc && argv[first_port][0] == '-'; first_port++) {
     if (!strcmp(argv[first_port], "--sctp")) with_sctp = 1;
     else if (!strcmp(argv[first_port], "--pktinfo")) with_pktinfo = 1;
     else if (!strcmp(argv[first_port], "--delay") && first_port + 1 < argc) delay = atoi(argv[++first_port]);
-    else return fprintf(stderr, "web [--sctp] [--delay SECONDS] [--pktinfo] [PORT | FIRST-LAST]...\n"), 2;
+    else if (!strcmp(argv[first_port], "--linger") && first_port + 1 < argc) linger = atoi(argv[++first_port]);
+    else return fprintf(stderr, "web [--sctp] [--pktinfo] [--delay SECONDS] [--linger SECONDS] [PORT | FIRST-LAST]...\n"), 2;
   }
   struct sigaction action = {.sa_handler = on_term};
   struct rlimit many = {MAX_FILES, MAX_FILES};
@@ -274,13 +278,14 @@ int main(int argc, char **argv) {
   if (first_port == argc && !leaving) listen_on("80", with_sctp);
   for (int i = first_port; i < argc && !leaving; i++) listen_on(argv[i], with_sctp);
 
-  int64_t leave_by = 0;
+  int64_t linger_until = 0, leave_by = 0;
   for (;;) {
-    if (leaving && !leave_by) {
+    if (leaving && !linger_until) linger_until = now_ms() + linger * 1000;
+    if (leaving && !leave_by && now_ms() >= linger_until) {
       close_listeners();
       leave_by = now_ms() + LEAVE_SECONDS * 1000;
     }
-    if (leaving && (!open_connections || now_ms() >= leave_by)) return 0;
+    if (leave_by && (!open_connections || now_ms() >= leave_by)) return 0;
     struct epoll_event events[64];
     /* While it leaves it looks at its clock; so it does at times anyway, lest SIGTERM come just before the wait. */
     int count = epoll_wait(poller, events, 64, serve_sleepers(leaving ? 100 : 1000));
