@@ -71,10 +71,10 @@ export class Collected {
   private readonly waiting: Set<string>
   private snapshot: ContainerSnapshot = { containers: [], swarmServices: [], swarmPorts: [] }
   private combined: Combined = { services: [], origins: new Map(), clashes: [] }
-  private readonly node: Omit<Node, 'addresses'>
+  private readonly node: Omit<Node, 'addresses' | 'membership'>
 
   /** `origins`: names of the store and the files, those that win a clash first; `docker`: name of the container source. */
-  constructor(origins: readonly string[], docker: string, node: Omit<Node, 'addresses'>) {
+  constructor(origins: readonly string[], docker: string, node: Omit<Node, 'addresses' | 'membership'>) {
     for (const origin of origins) this.snapshots.set(origin, { services: [] })
     this.waiting = new Set([...origins, docker])
     this.node = node
@@ -112,7 +112,7 @@ export class Collected {
     return {
       services: this.combined.services,
       containers: this.snapshot,
-      node: { ...this.node, addresses: ownAddresses() },
+      node: { ...this.node, addresses: ownAddresses(), membership: null },
     }
   }
 }

@@ -278,9 +278,9 @@ export class MeshAgent implements Agent {
       addressOf: endpoint =>
         endpoint.kind === 'node'
           ? nodeAddress(node.subnet)
-          : endpoint.kind === 'external'
-            ? endpoint.address
-            : reconciler.addressOf(endpoint.attachment!),
+          : endpoint.kind === 'container'
+            ? reconciler.addressOf(endpoint.attachment!)
+            : endpoint.address,
       readings: reconciler.lastReadings,
       failureOf: endpoint => failureOf(endpoint, troubles.get.bind(troubles)),
     })

@@ -81,13 +81,13 @@ export async function runAgent(settings: Settings, version: string): Promise<voi
   requireRoot()
   checkPool(settings.pool, hostAddresses(), meshLink)
   const variant = await variantOf(settings, log)
-  const node: Omit<Node, 'addresses'> = {
+  const node: Omit<Node, 'addresses' | 'membership'> = {
     name: settings.nodeName,
     subnet: nodeSubnet(settings.pool, settings.nodePrefix, onlyNode),
     pool: settings.pool,
   }
   const provisional = planSettings(settings, '1')
-  const base = planBase({ ...node, addresses: [] }, provisional, {
+  const base = planBase({ ...node, addresses: [], membership: null }, provisional, {
     aliases: [],
     externals: [],
     nodeEndpoints: false,

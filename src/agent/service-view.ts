@@ -66,7 +66,7 @@ function endpointView(endpoint: Endpoint, port: PublishedPort, unit: Unit, input
     }),
   )
   return {
-    container: endpoint.kind === 'external' || endpoint.id === endpoint.name ? null : endpoint.name,
+    container: endpoint.id === endpoint.name ? null : endpoint.name,
     id: endpoint.id === endpoint.name ? null : shortId(endpoint.id),
     address,
     port: targetPort,

@@ -30,6 +30,7 @@ const spareName = `${setPrefix}spare`
 const modules: Readonly<Record<SetType, string>> = {
   'bitmap:port': 'ip_set_bitmap_port',
   'hash:ip': 'ip_set_hash_ip',
+  'hash:net': 'ip_set_hash_net',
   'hash:ip,port': 'ip_set_hash_ipport',
   'hash:net,net': 'ip_set_hash_netnet',
 }

@@ -128,7 +128,7 @@ export interface SysctlObject {
   readonly value: string
 }
 
-export type SetType = 'bitmap:port' | 'hash:ip' | 'hash:ip,port' | 'hash:net,net'
+export type SetType = 'bitmap:port' | 'hash:ip' | 'hash:net' | 'hash:ip,port' | 'hash:net,net'
 
 /** An ipset. bitmap:port sets range over 0–65535; `skbinfo` sets map elements to marks. */
 export interface SetObject {

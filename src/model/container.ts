@@ -28,6 +28,9 @@ export interface Container {
   readonly dockerPorts: readonly { readonly protocol: string; readonly port: number }[]
 }
 
+/** What selecting looks at: containers of this node and of others have it alike. */
+export type Selectable = Pick<Container, 'id' | 'name' | 'labels'>
+
 /** First 12 digits of the id, as Docker prints it. */
 export function shortId(id: string): string {
   return id.slice(0, 12)

@@ -3,7 +3,8 @@
  * must therefore be attached to the mesh. Pure; nothing here knows the kernel.
  */
 import { isDeepStrictEqual } from 'node:util'
-import type { Container } from './container.js'
+import type { RemoteContainer } from './cluster.js'
+import type { Container, Selectable } from './container.js'
 import { matchesByName } from './names.js'
 import { formatRange, type PortRange } from './ports.js'
 import { matches } from './selector.js'
@@ -21,13 +22,13 @@ export interface Endpoint {
   readonly name: string
   /**
    * Where it is reached: `container` through its own veth, `node` at the node's mesh
-   * address (a process or a host-network container), `external` at an address the
-   * mesh does not own.
+   * address (a process or a host-network container), `remote` at the mesh address it
+   * has on another node, `external` at an address the mesh does not own.
    */
-  readonly kind: 'container' | 'node' | 'external'
+  readonly kind: 'container' | 'node' | 'remote' | 'external'
   /** Id of the container whose network namespace it uses; null unless kind is `container`. */
   readonly attachment: string | null
-  /** IPv4 address; null unless kind is `external`. */
+  /** IPv4 address; null unless kind is `remote` or `external`. */
   readonly address: string | null
   /** Port instead of the published port's target; null: the target. */
   readonly port: number | null
@@ -104,15 +105,19 @@ function fixedEndpoint(fixed: FixedEndpoint, node: Node): Endpoint {
   }
 }
 
+function remoteEndpoint({ id, name, address, state }: RemoteContainer): Endpoint {
+  return { id, name, kind: 'remote', attachment: null, address, port: null, state }
+}
+
 /**
  * Finds the containers of a service without walking all of them: by the value of
  * one label that it asks for.
  */
-class ContainerIndex {
-  readonly byId: ReadonlyMap<string, Container>
-  private readonly byTerm = new Map<string, Container[]>()
+class ContainerIndex<Item extends Selectable> {
+  readonly byId: ReadonlyMap<string, Item>
+  private readonly byTerm = new Map<string, Item[]>()
 
-  constructor(containers: readonly Container[]) {
+  constructor(containers: readonly Item[]) {
     this.byId = new Map(containers.map(container => [container.id, container]))
     for (const container of containers) {
       for (const [label, value] of Object.entries(container.labels)) this.file(label, value, container)
@@ -120,14 +125,14 @@ class ContainerIndex {
     }
   }
 
-  private file(label: string, value: string, container: Container): void {
+  private file(label: string, value: string, container: Item): void {
     const term = `${label}=${value}`
     const filed = this.byTerm.get(term)
     if (filed) filed.push(container)
     else this.byTerm.set(term, [container])
   }
 
-  of(service: Service): Container[] {
+  of(service: Service): Item[] {
     if (service.selector) {
       const selector = service.selector
       const first = Object.entries(selector)[0]
@@ -136,7 +141,7 @@ class ContainerIndex {
       return candidates.filter(container => matches(container, selector))
     }
     const shortName = service.name.slice(service.name.indexOf('/') + 1)
-    const found = new Set<Container>()
+    const found = new Set<Item>()
     for (const label of [swarmServiceLabel, composeServiceLabel, containerNameLabel])
       for (const container of this.byTerm.get(`${label}=${shortName}`) ?? [])
         if (matchesByName(container, service.name)) found.add(container)
@@ -150,6 +155,7 @@ function sameEndpoint(a: Endpoint, b: Endpoint): boolean {
     a.state === b.state &&
     a.attachment === b.attachment &&
     a.kind === b.kind &&
+    a.address === b.address &&
     a.name === b.name
   )
 }
@@ -181,11 +187,13 @@ export function createMerge(): (
   services: readonly Service[],
   snapshot: ContainerSnapshot,
   node: Node,
+  remote?: readonly RemoteContainer[],
 ) => Mesh {
   let merged = new Map<Service, MeshService>()
   let attached = new Map<string, Attachment>()
-  return (services, snapshot, node) => {
+  return (services, snapshot, node, remote = []) => {
     const index = new ContainerIndex(snapshot.containers)
+    const elsewhere = new ContainerIndex(remote)
     const nextMerged = new Map<Service, MeshService>()
     const nextAttached = new Map<string, Attachment>()
     for (const service of services) {
@@ -194,6 +202,7 @@ export function createMerge(): (
         const endpoint = endpointOf(container, index.byId)
         if (endpoint) endpoints.push(endpoint)
       }
+      for (const container of elsewhere.of(service)) endpoints.push(remoteEndpoint(container))
       const before = merged.get(service)
       const same =
         before?.endpoints.length === endpoints.length &&

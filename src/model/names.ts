@@ -3,7 +3,7 @@
  * for — a Swarm service, a compose service, a container, in this order. Pure.
  */
 import { InputError } from '../errors.js'
-import type { Container } from './container.js'
+import type { Container, Selectable } from './container.js'
 import { isOneOff } from './selector.js'
 import {
   composeProjectLabel,
@@ -73,7 +73,7 @@ function projectsOf(name: string, containers: readonly Container[]): string[] {
  * Whether a container bears the name of a service that was published before
  * anything of that name existed, and is therefore kept by name alone.
  */
-export function matchesByName(container: Container, name: string): boolean {
+export function matchesByName(container: Selectable, name: string): boolean {
   const { labels } = container
   if (labels[swarmServiceLabel] === name || container.name === name) return true
   const service = labels[composeServiceLabel]

@@ -2,7 +2,7 @@
  * Selectors: which containers answer for a service. Pure.
  */
 import { InputError } from '../errors.js'
-import type { Container } from './container.js'
+import type { Selectable } from './container.js'
 import { composeServiceLabel, containerNameLabel, type Selector } from './service.js'
 
 /** `True` on the container of a `docker compose run`, which is no endpoint of the service it was cut from. */
@@ -38,7 +38,7 @@ export function formatSelector(selector: Selector): string {
  * Whether a container carries every label of the selector. The empty selector
  * matches nothing: everything on the node is never what somebody meant.
  */
-export function matches(container: Container, selector: Selector): boolean {
+export function matches(container: Selectable, selector: Selector): boolean {
   let some = false
   for (const key in selector) {
     some = true
@@ -56,6 +56,6 @@ export function matches(container: Container, selector: Selector): boolean {
 }
 
 /** Whether the container belongs to a `docker compose run`. */
-export function isOneOff(container: Container): boolean {
+export function isOneOff(container: Selectable): boolean {
   return container.labels[composeOneOffLabel] === 'True'
 }

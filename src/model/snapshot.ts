@@ -2,6 +2,7 @@
  * What sources deliver: complete lists, never increments. A source that falls
  * behind sends a fresh snapshot, and that is a normal path.
  */
+import type { NodeRecord } from './cluster.js'
 import type { Container } from './container.js'
 import type { Service } from './service.js'
 
@@ -32,4 +33,25 @@ export interface Node {
   readonly pool: string
   /** The node's own IPv4 addresses on all its links, loopback left out. */
   readonly addresses: readonly string[]
+  /** Its part in a cluster; null: it is the only node. */
+  readonly membership: Membership | null
+}
+
+/** What a node of a cluster knows of itself and of the others. */
+export interface Membership {
+  /** 1–65535, unique in the cluster. */
+  readonly number: number
+  /** IPv4 address at which the other nodes reach it. */
+  readonly address: string
+  /** VXLAN network identifier, 1–16777215, and UDP port, the same on all nodes. */
+  readonly vni: number
+  readonly port: number
+  /** Bytes; MTU of the tunnel: that of the underlay less 50. */
+  readonly mtu: number
+  readonly peers: readonly NodeRecord[]
+  /**
+   * Networks of this node's containers. Other nodes may use the same ones, so a caller
+   * from there is translated when its connection leaves the node.
+   */
+  readonly privateNetworks: readonly string[]
 }

@@ -68,7 +68,13 @@ const withSkbinfo = 1 << 6 // IPSET_FLAG_WITH_SKBINFO
 const listHeader = 1 << 2 // IPSET_FLAG_LIST_HEADER
 
 /** First revision of each type that has skbinfo; all in Linux 3.18. Created sets ask for it. */
-const revisions = { 'bitmap:port': 3, 'hash:ip': 4, 'hash:ip,port': 5, 'hash:net,net': 2 } as const
+const revisions = {
+  'bitmap:port': 3,
+  'hash:ip': 4,
+  'hash:net': 6,
+  'hash:ip,port': 5,
+  'hash:net,net': 2,
+} as const
 export type SetType = keyof typeof revisions
 
 export interface SetConfiguration {

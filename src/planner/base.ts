@@ -10,6 +10,7 @@ import { nodeAddress, sandboxAddress } from './addresses.js'
 import { replyPath } from './attachment.js'
 import { boundSet, externalSet, hairpinSet, neighbourSet, portSet } from './names.js'
 import { entry, everywhere, route, set, sysctl } from './objects.js'
+import { planTunnel } from './peers.js'
 import { type AliasOf, planRules } from './rules.js'
 
 export interface PlanSettings {
@@ -119,7 +120,8 @@ export function planBase(node: Node, settings: PlanSettings, needs: BaseNeeds): 
     ...links(node, settings),
     ...sysctls(settings),
     ...sets(),
-    ...planRules(sandboxAddress(node.subnet), settings.formerIpForward, needs.aliases),
+    ...planRules(sandboxAddress(node.subnet), settings.formerIpForward, needs.aliases, node.membership),
+    ...(node.membership ? planTunnel(node.membership) : []),
     ...entries(node, needs),
   ]
 }

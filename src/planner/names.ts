@@ -19,10 +19,16 @@ export const neighbourSet = `${setPrefix}neighbour`
 /** Addresses of endpoints that the mesh does not own, sandbox. */
 export const externalSet = `${setPrefix}external`
 
+/** Underlay addresses of the other nodes, host. */
+export const nodeSet = `${setPrefix}nodes`
+/** Networks of the node's containers that other nodes may use too, sandbox. */
+export const privateSet = `${setPrefix}private`
+
 export const chains = {
   dnat: 'MESH-DNAT',
   snat: 'MESH-SNAT',
   forward: 'MESH-FORWARD',
   input: 'MESH-INPUT',
   mark: 'MESH-MARK',
+  stamp: 'MESH-STAMP',
 } as const

@@ -1,10 +1,11 @@
 /**
  * Mesh → what this node's kernel should hold. Pure. The plan comes in slices, one
- * for the node itself, one for each service and each attachment; a slice of which
+ * for the node itself, one for each service, attachment and other node; a slice of which
  * nothing changed is the same array as last time, so that one change costs the work
  * of one slice.
  */
 import { containerPlace, type KernelObject } from '../kernel/objects.js'
+import type { NodeRecord } from '../model/cluster.js'
 import type { Attachment, Endpoint, Mesh, MeshService } from '../model/mesh.js'
 import type { Node } from '../model/snapshot.js'
 import { nodeAddress, sandboxAddress } from './addresses.js'
@@ -12,6 +13,7 @@ import { planAttachment } from './attachment.js'
 import { type BaseNeeds, type PlanSettings, planBase } from './base.js'
 import { boundSet, portSet } from './names.js'
 import { entry } from './objects.js'
+import { planPeer } from './peers.js'
 import { type Unit, unitsOf } from './units.js'
 
 export type Slice = readonly KernelObject[]
@@ -27,7 +29,7 @@ export function planOf(slices: Plan): KernelObject[] {
 
 function addressOf(endpoint: Endpoint, node: Node, addresses: AddressOf): string | null {
   if (endpoint.kind === 'node') return nodeAddress(node.subnet)
-  return endpoint.kind === 'external' ? endpoint.address : addresses(endpoint.attachment!)
+  return endpoint.kind === 'container' ? addresses(endpoint.attachment!) : endpoint.address
 }
 
 function hostEntry(unit: Unit, port: number, address: string | null): KernelObject {
@@ -99,12 +101,14 @@ export function createPlanner(
   settings: PlanSettings,
 ): (mesh: Mesh, node: Node, addresses: AddressOf) => Plan {
   let services = new Map<string, Cached<MeshService>>()
+  let peers = new Map<string, Cached<NodeRecord>>()
   let attachments = new Map<string, Cached<Attachment>>()
   let base: { readonly key: string; readonly slice: Slice } | null = null
   const units = new WeakMap<MeshService['service'], readonly Unit[]>()
 
   return (mesh, node, addresses) => {
     const slices = new Map<string, Slice>()
+    const nextPeers = new Map<string, Cached<NodeRecord>>()
     const nextServices = new Map<string, Cached<MeshService>>()
     const nextAttachments = new Map<string, Cached<Attachment>>()
     const needs = { aliases: [] as BaseNeeds['aliases'][number][], externals: new Set<string>(), own: false }
@@ -148,16 +152,24 @@ export function createPlanner(
       slices.set(`service ${name}`, slice)
     }
 
+    for (const peer of node.membership?.peers ?? []) {
+      const before = peers.get(peer.name)
+      const slice = before?.value === peer ? before.slice : planPeer(peer)
+      nextPeers.set(peer.name, { value: peer, slice })
+      slices.set(`peer ${peer.name}`, slice)
+    }
+
     const baseNeeds: BaseNeeds = {
       aliases: needs.aliases,
       externals: [...needs.externals].sort(),
       nodeEndpoints: needs.own,
     }
-    const key = JSON.stringify([node, baseNeeds])
+    const key = JSON.stringify([{ ...node, membership: { ...node.membership, peers: [] } }, baseNeeds])
     if (base?.key !== key) base = { key, slice: planBase(node, settings, baseNeeds) }
     slices.set('node', base.slice)
 
     services = nextServices
+    peers = nextPeers
     attachments = nextAttachments
     return slices
   }

@@ -3,9 +3,19 @@
  * thousand, but for one more for each alias. Text as iptables-save prints it. Pure.
  */
 import type { KernelObject } from '../kernel/objects.js'
-import { meshLink, uplink } from '../kernel/ownership.js'
+import { meshLink, tunnel, uplink } from '../kernel/ownership.js'
 import { protocols } from '../model/ports.js'
-import { boundSet, chains, externalSet, hairpinSet, neighbourSet, portSet } from './names.js'
+import type { Membership } from '../model/snapshot.js'
+import {
+  boundSet,
+  chains,
+  externalSet,
+  hairpinSet,
+  neighbourSet,
+  nodeSet,
+  portSet,
+  privateSet,
+} from './names.js'
 import { chain, jump } from './objects.js'
 import type { Alias, Unit } from './units.js'
 
@@ -34,12 +44,41 @@ function aliasRule(sandbox: string, { unit, alias }: AliasOf): string {
   return `-p ${protocol} -m ${protocol} --dport ${alias.port} -m set --match-set ${where} -j DNAT --to-destination ${sandbox}:${ports[0]}`
 }
 
-/** `sandbox`: the sandbox's address. */
+/** What a node of a cluster does with packets of other nodes, chain by chain. */
+function clusterRules(sandbox: string, { number, port }: Membership) {
+  const vxlan = `-p udp -m udp --dport ${port}`
+  return {
+    input: [
+      `${vxlan} -m set --match-set ${nodeSet} src -j ACCEPT`,
+      // Whoever is no node of the mesh has nothing to send into it.
+      `${vxlan} -j DROP`,
+    ],
+    mark: [
+      // The mark that arrives is the entry node's number. It is kept with the connection
+      // and taken off the packet, or the request would be sent straight back.
+      `-i ${tunnel} -m conntrack --ctstate NEW -j CONNMARK --save-mark --nfmask 0xffffffff --ctmask 0xffffffff`,
+      `-i ${tunnel} -j MARK --set-xmark 0x0/0xffffffff`,
+      `! -i ${tunnel} -m connmark ! --mark 0x0 -j CONNMARK --restore-mark --nfmask 0xffffffff --ctmask 0xffffffff`,
+    ],
+    snat: [`-o ${tunnel} -m set --match-set ${privateSet} src -j SNAT --to-source ${sandbox}`],
+    forward: [`-i ${tunnel} -j ACCEPT`],
+    stamp: [
+      `-p tcp -m tcp --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu`,
+      `-j MARK --set-xmark 0x${number.toString(16)}/0xffffffff`,
+    ],
+  }
+}
+
+const alone = { input: [], mark: [], snat: [], forward: [], stamp: [] }
+
+/** `sandbox`: the sandbox's address; `membership` null: the only node. */
 export function planRules(
   sandbox: string,
   formerIpForward: '0' | '1',
   aliases: readonly AliasOf[],
+  membership: Membership | null,
 ): KernelObject[] {
+  const cluster = membership ? clusterRules(sandbox, membership) : alone
   return [
     chain('host', 'nat', chains.dnat, [
       ...aliases.map(each => aliasRule(sandbox, each)),
@@ -61,32 +100,40 @@ export function planRules(
       `-i ${meshLink} -j ACCEPT`,
       `-o ${meshLink} -m conntrack --ctstate RELATED,ESTABLISHED,DNAT -j ACCEPT`,
     ]),
-    chain('host', 'filter', chains.input, [`-i ${meshLink} -j ACCEPT`]),
+    chain('host', 'filter', chains.input, [`-i ${meshLink} -j ACCEPT`, ...cluster.input]),
     jump('host', 'nat', 'PREROUTING', chains.dnat, '-m addrtype --dst-type LOCAL'),
     jump('host', 'nat', 'OUTPUT', chains.dnat, '-m addrtype --dst-type LOCAL'),
     jump('host', 'nat', 'POSTROUTING', chains.snat),
     jump('host', 'filter', 'FORWARD', chains.forward),
     jump('host', 'filter', 'INPUT', chains.input),
-    chain(
-      'mesh',
-      'mangle',
-      chains.mark,
-      protocols.map(protocol => `-p ${protocol} -j SET --map-set ${portSet[protocol]} dst --map-mark`),
-    ),
+    chain('mesh', 'mangle', chains.mark, [
+      ...protocols.map(
+        protocol => `-i ${uplink} -p ${protocol} -j SET --map-set ${portSet[protocol]} dst --map-mark`,
+      ),
+      ...cluster.mark,
+    ]),
+    ...(membership
+      ? [
+          chain('mesh', 'mangle', chains.stamp, cluster.stamp),
+          jump('mesh', 'mangle', 'POSTROUTING', chains.stamp, `-o ${tunnel}`),
+        ]
+      : []),
     chain('mesh', 'nat', chains.snat, [
       `-m set --match-set ${hairpinSet} src,dst -j SNAT --to-source ${sandbox}`,
       // Datagrams only: a neighbour would be answered directly, from an address it did not ask.
       `-p udp -m set --match-set ${neighbourSet} src,dst -j SNAT --to-source ${sandbox}`,
       `-o ${uplink} -m set --match-set ${externalSet} dst -j SNAT --to-source ${sandbox}`,
+      ...cluster.snat,
     ]),
     // What IPVS sends never passes FORWARD; replies do. All else would be containers
     // reaching each other around Docker's own isolation of networks.
     chain('mesh', 'filter', chains.forward, [
       '-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT',
       '-m conntrack --ctstate INVALID -j DROP',
+      ...cluster.forward,
       '-j REJECT --reject-with icmp-port-unreachable',
     ]),
-    jump('mesh', 'mangle', 'PREROUTING', chains.mark, `-i ${uplink}`),
+    jump('mesh', 'mangle', 'PREROUTING', chains.mark),
     jump('mesh', 'nat', 'POSTROUTING', chains.snat),
     jump('mesh', 'filter', 'FORWARD', chains.forward),
   ]

@@ -18,6 +18,7 @@ import {
   stateOf,
 } from '../kernel/objects.js'
 import { attachmentLink } from '../kernel/ownership.js'
+import type { RemoteContainer } from '../model/cluster.js'
 import type { Container } from '../model/container.js'
 import { createMerge, type Mesh } from '../model/mesh.js'
 import type { Service } from '../model/service.js'
@@ -36,6 +37,8 @@ export interface Inputs {
   readonly services: readonly Service[]
   readonly containers: ContainerSnapshot
   readonly node: Node
+  /** Containers of other nodes; missing: there are no other nodes. */
+  readonly remote?: readonly RemoteContainer[]
 }
 
 export interface Pass {
@@ -176,7 +179,7 @@ export class Reconciler {
   }
 
   private next(inputs: Inputs): Next {
-    const mesh = this.merge(inputs.services, inputs.containers, inputs.node)
+    const mesh = this.merge(inputs.services, inputs.containers, inputs.node, inputs.remote)
     const unaddressed: string[] = []
     for (const { id } of mesh.attachments)
       if (this.book.assign(attachmentLink(id)) === null) unaddressed.push(id)
@@ -239,6 +242,7 @@ export class Reconciler {
     this.inheritance.hold(wanted, now)
     const running = new Set(inputs.containers.containers.filter(runs).map(({ id }) => attachmentLink(id)))
     const own = nodeAddress(inputs.node.subnet)
+    const remote = new Set((inputs.remote ?? []).map(({ address }) => address))
     const links = linksByAddress(before.values())
     const staying = retire({
       held: before.values(),
@@ -246,6 +250,7 @@ export class Reconciler {
       readings,
       alive: address => {
         if (address === own || !isInSubnet(address, inputs.node.pool)) return true
+        if (!isInSubnet(address, inputs.node.subnet)) return remote.has(address)
         const link = links.get(address) ?? this.book.ownerOf(address)
         return link !== undefined && running.has(link)
       },

@@ -11,6 +11,7 @@ import { Sockets } from '../../src/drivers/sockets.js'
 import { diff } from '../../src/kernel/diff.js'
 import type { Driver, Kernel, Places } from '../../src/kernel/driver.js'
 import { containerPlace, type SysctlObject, stateOf } from '../../src/kernel/objects.js'
+import type { RemoteContainer } from '../../src/model/cluster.js'
 import type { Container } from '../../src/model/container.js'
 import { type PublishedPort, parsePortSpec } from '../../src/model/ports.js'
 import { publicationOf } from '../../src/model/publication.js'
@@ -23,11 +24,12 @@ import { describe } from '../../src/status/describe.js'
 import { runIn } from './namespaces.js'
 import { hostAddress, type Topology } from './topology.js'
 
-const node: Node = {
+const onlyNode: Node = {
   name: 'node1',
   subnet: '10.254.0.0/24',
   pool: '10.254.0.0/16',
   addresses: ['172.17.0.1', hostAddress],
+  membership: null,
 }
 
 /** A service whose containers carry the label `app=NAME`. */
@@ -42,6 +44,9 @@ export function service(name: string, specs: string[], fields: Partial<Service> 
 export class MeshNode {
   services: Service[] = []
   containers: Container[] = []
+  /** Containers of other nodes. */
+  remote: RemoteContainer[] = []
+  node: Node
   now = Math.floor(Date.now() / 1000)
   readonly kernel: Kernel
   readonly settings: PlanSettings
@@ -49,7 +54,14 @@ export class MeshNode {
   readonly sockets: Sockets
   reconciler: Reconciler
 
-  private constructor(topology: Topology, sockets: Sockets, kernel: Kernel, settings: PlanSettings) {
+  private constructor(
+    topology: Topology,
+    sockets: Sockets,
+    kernel: Kernel,
+    settings: PlanSettings,
+    node: Node,
+  ) {
+    this.node = node
     this.sockets = sockets
     this.topology = topology
     this.kernel = kernel
@@ -65,6 +77,7 @@ export class MeshNode {
     topology: Topology,
     around: (driver: Driver) => Driver = driver => driver,
     changed: Partial<PlanSettings> = {},
+    node = onlyNode,
   ): Promise<MeshNode> {
     const settings: PlanSettings = {
       sandboxPath: topology.sandboxPath,
@@ -81,7 +94,7 @@ export class MeshNode {
     const { variant } = await findVariant(topology.host)
     const sockets = new Sockets()
     const drivers = createDrivers({ variant, sockets, sysctls }).map(around)
-    return new MeshNode(topology, sockets, kernelOf(drivers), settings)
+    return new MeshNode(topology, sockets, kernelOf(drivers), settings, node)
   }
 
   private newReconciler(): Reconciler {
@@ -90,7 +103,8 @@ export class MeshNode {
       () => ({
         services: this.services,
         containers: { containers: this.containers, swarmServices: [], swarmPorts: [] },
-        node,
+        node: this.node,
+        remote: this.remote,
       }),
       this.settings,
       this.topology.host,

@@ -91,7 +91,10 @@ export class Conversation {
 }
 
 export class Topology {
-  readonly prefix = `mt${process.pid}`
+  readonly prefix: string
+  /** The host's address on the wire. */
+  readonly address: string
+  private hosts = 1
   readonly host: string
   readonly client: string
   readonly sandboxPath: string
@@ -103,22 +106,30 @@ export class Topology {
   private readonly sockets = new Set<net.Socket>()
   private containers = 0
 
-  constructor() {
+  /**
+   * The first of its kind has a client of its own, on whose bridge further hosts are
+   * plugged: `beside` it, at 192.168.77.2 and so on.
+   */
+  constructor(beside: Topology | null = null) {
+    const number = beside ? ++beside.hosts : 1
+    this.prefix = `mt${process.pid}${number > 1 ? `n${number}` : ''}`
+    this.address = `192.168.77.${number}`
     this.host = this.path('host')
-    this.client = this.path('client')
+    this.client = beside ? beside.client : this.path('client')
     this.sandboxPath = this.path('mesh')
-    this.ip(`netns add ${this.prefix}-host`, `netns add ${this.prefix}-client`)
-    this.namespaces.push(`${this.prefix}-host`, `${this.prefix}-client`)
-    const [h, c] = [`${this.prefix}-host`, `${this.prefix}-client`]
-    this.ip(`link add up0 netns ${h} type veth peer name eth0 netns ${c}`)
-    this.in('host', 'link set lo up', `addr add ${hostAddress}/24 dev up0`, 'link set up0 up')
+    this.ip(`netns add ${this.prefix}-host`)
+    this.namespaces.push(`${this.prefix}-host`)
+    if (!beside) this.addClient()
+    const wire = this.client.replace('/run/netns/', '')
+    this.ip(`link add up0 netns ${this.prefix}-host type veth peer name port${number} netns ${wire}`)
+    execFileSync('ip', ['-n', wire, 'link', 'set', `port${number}`, 'master', 'wire', 'up'])
+    this.in('host', 'link set lo up', `addr add ${this.address}/24 dev up0`, 'link set up0 up')
     this.in(
       'host',
       'link add docker0 type bridge',
       `addr add ${bridgeAddress}/16 dev docker0`,
       'link set docker0 up',
     )
-    this.in('client', 'link set lo up', `addr add ${clientAddress}/24 dev eth0`, 'link set eth0 up')
     this.sysctl(this.host, 'net.ipv4.ip_forward', '1')
     this.run(this.host, 'iptables', '-P', 'FORWARD', 'DROP')
     this.run(
@@ -135,6 +146,19 @@ export class Topology {
       'docker0',
       '-j',
       'MASQUERADE',
+    )
+  }
+
+  /** The world outside: a namespace whose bridge is the wire between hosts. */
+  private addClient(): void {
+    this.ip(`netns add ${this.prefix}-client`)
+    this.namespaces.push(`${this.prefix}-client`)
+    this.in(
+      'client',
+      'link set lo up',
+      'link add wire type bridge',
+      `addr add ${clientAddress}/24 dev wire`,
+      'link set wire up',
     )
   }
 

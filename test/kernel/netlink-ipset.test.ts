@@ -12,7 +12,14 @@ import {
 } from '../../src/netlink/ipset.js'
 import { connect, freshNamespace, loadModules, runIn } from '../helpers/namespaces.js'
 
-loadModules('ip_set', 'ip_set_bitmap_port', 'ip_set_hash_ip', 'ip_set_hash_ipport', 'ip_set_hash_netnet')
+loadModules(
+  'ip_set',
+  'ip_set_bitmap_port',
+  'ip_set_hash_ip',
+  'ip_set_hash_net',
+  'ip_set_hash_ipport',
+  'ip_set_hash_netnet',
+)
 
 const names = (outcomes: readonly ({ errnoName: string } | null)[]) =>
   outcomes.map(error => error?.errnoName ?? null)
@@ -20,6 +27,7 @@ const names = (outcomes: readonly ({ errnoName: string } | null)[]) =>
 const elements: Record<SetType, string[]> = {
   'bitmap:port': ['0', '8888', '65535'],
   'hash:ip': ['10.0.0.1', '192.0.2.7'],
+  'hash:net': ['172.17.0.0/16', '192.0.2.7'],
   'hash:ip,port': ['10.0.0.1,tcp:80', '10.0.0.1,udp:53', '10.0.0.1,sctp:9'],
   'hash:net,net': ['172.17.0.2,10.254.0.3', '172.17.0.0/16,10.254.0.0/24'],
 }

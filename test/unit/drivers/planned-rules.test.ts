@@ -1,32 +1,50 @@
 import t from 'tap'
 import { normaliseRule } from '../../../src/drivers/iptables-rule.js'
+import type { Membership } from '../../../src/model/snapshot.js'
 import { planBase } from '../../../src/planner/base.js'
 
-t.test(
-  'the plan writes rules in the form they are read back in, or each pass would write them again',
-  async t => {
-    const objects = planBase(
-      { name: 'node', subnet: '10.254.0.0/24', pool: '10.254.0.0/16', addresses: ['192.0.2.1'] },
-      {
-        sandboxPath: '/run/netns/mesh',
-        mtu: 1500,
-        tcpTimeout: 900,
-        tcpFinTimeout: 120,
-        udpTimeout: 300,
-        kernelRelease: '6.1.0',
-        formerIpForward: '0',
-      },
-      { aliases: [], externals: ['198.51.100.7'], nodeEndpoints: true },
-    )
-    let rules = 0
-    for (const object of objects) {
-      if (object.kind === 'jump') t.equal(normaliseRule(object.match), object.match)
-      if (object.kind !== 'chain') continue
-      for (const rule of object.rules) {
-        rules++
-        t.equal(normaliseRule(rule), rule)
+const member: Membership = {
+  number: 3,
+  address: '192.0.2.1',
+  vni: 4097,
+  port: 8473,
+  mtu: 1450,
+  peers: [],
+  privateNetworks: ['172.17.0.0/16'],
+}
+
+for (const membership of [null, member])
+  t.test(
+    `the plan of ${membership ? 'a node of a cluster' : 'the only node'} writes rules in the form they are read back in, or each pass would write them again`,
+    async t => {
+      const objects = planBase(
+        {
+          name: 'node',
+          subnet: '10.254.0.0/24',
+          pool: '10.254.0.0/16',
+          addresses: ['192.0.2.1'],
+          membership,
+        },
+        {
+          sandboxPath: '/run/netns/mesh',
+          mtu: 1500,
+          tcpTimeout: 900,
+          tcpFinTimeout: 120,
+          udpTimeout: 300,
+          kernelRelease: '6.1.0',
+          formerIpForward: '0',
+        },
+        { aliases: [], externals: ['198.51.100.7'], nodeEndpoints: true },
+      )
+      let rules = 0
+      for (const object of objects) {
+        if (object.kind === 'jump') t.equal(normaliseRule(object.match), object.match)
+        if (object.kind !== 'chain') continue
+        for (const rule of object.rules) {
+          rules++
+          t.equal(normaliseRule(rule), rule)
+        }
       }
-    }
-    t.ok(rules > 10)
-  },
-)
+      t.ok(rules > 10)
+    },
+  )

@@ -17,6 +17,7 @@ const node: Node = {
   subnet: '10.254.0.0/24',
   pool: '10.254.0.0/16',
   addresses: ['172.17.0.1', '192.168.77.1'],
+  membership: null,
 }
 const settings: PlanSettings = {
   sandboxPath: '/run/netns/mesh',

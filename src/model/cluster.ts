@@ -1,0 +1,71 @@
+/**
+ * Many nodes as one mesh: who they are, which share of the pool each has, and the
+ * containers each of them tells the others about. Pure.
+ */
+import type { EndpointState } from './mesh.js'
+
+/** Node numbers fill 16 bits of a packet's mark; 0 means no node. */
+export const largestNodeNumber = 65_535
+
+/** A node's place in the mesh; it keeps it for as long as nobody removes the node. */
+export interface NodeRecord {
+  /** Unique in the mesh. */
+  readonly name: string
+  /** 1–65535, unique in the mesh. The subnet is the `number - 1`th of the pool. */
+  readonly number: number
+  /** Its share of the pool, `10.254.3.0/24`. */
+  readonly subnet: string
+  /** IPv4 address at which other nodes reach it, outside the mesh. */
+  readonly address: string
+}
+
+export interface ClusterNode extends NodeRecord {
+  /** Whether its agent was heard of within the lease. The kernel of a node whose agent is gone may well go on working. */
+  readonly live: boolean
+  /** Asked to take no new connections (`meshctl node drain`). */
+  readonly draining: boolean
+}
+
+/** A container of any node, as that node told. */
+export interface RemoteContainer {
+  /** Name of the node it runs on. */
+  readonly node: string
+  readonly id: string
+  readonly name: string
+  readonly labels: Readonly<Record<string, string>>
+  /** Its IPv4 address in the mesh, out of its node's subnet. */
+  readonly address: string
+  readonly state: EndpointState
+}
+
+/** Complete and never changed; what did not change between two snapshots is the same object in both. */
+export interface ClusterSnapshot {
+  /** Every node that has a place, live or not, by number. */
+  readonly nodes: readonly ClusterNode[]
+  /** Of live nodes, by node and id. */
+  readonly containers: readonly RemoteContainer[]
+}
+
+function numberOf(address: string): number {
+  return address.split('.').reduce((sum, part) => sum * 256 + Number(part), 0)
+}
+
+function addressOf(number: number): string {
+  return [24, 16, 8, 0].map(shift => Math.floor(number / 2 ** shift) % 256).join('.')
+}
+
+/** How many nodes a pool has room for, 0–65535, when each gets a subnet of `prefix` bits. */
+export function nodesInPool(pool: string, prefix: number): number {
+  const bits = prefix - Number(pool.split('/')[1])
+  return bits < 0 ? 0 : Math.min(2 ** bits, largestNodeNumber)
+}
+
+/**
+ * The subnet of a node: number 1 has the first of the pool. `10.254.0.0/16`, 24, 4 →
+ * `10.254.3.0/24`; null past the end of the pool.
+ */
+export function subnetOfNode(pool: string, prefix: number, number: number): string | null {
+  if (number < 1 || number > nodesInPool(pool, prefix)) return null
+  const [first = ''] = pool.split('/')
+  return `${addressOf(numberOf(first) + (number - 1) * 2 ** (32 - prefix))}/${prefix}`
+}

@@ -1,0 +1,61 @@
+/**
+ * What a node of a cluster adds: a VXLAN device in the sandbox, and for every other
+ * node the way to it and the way back to it. Pure.
+ *
+ * An endpoint's replies must leave through the node by which the connection came in,
+ * since only that node's IPVS knows it. The entry node writes its number into the mark
+ * of every packet it sends into the tunnel; VXLAN's group policy field carries the mark
+ * over. The endpoint's node saves it with the connection and gives replies that mark
+ * again, and a rule per node leads marked packets to the sandbox of that number.
+ */
+import type { KernelObject } from '../kernel/objects.js'
+import { tunnel } from '../kernel/ownership.js'
+import type { NodeRecord } from '../model/cluster.js'
+import type { Membership } from '../model/snapshot.js'
+import { sandboxAddress } from './addresses.js'
+import { nodeSet, privateSet } from './names.js'
+import { entry, everywhere, route, set } from './objects.js'
+
+/** Routing table of the way back to node N is this plus N. */
+const wayBackTable = 0x10000
+/** Priority of the rules by mark; after those by source. */
+const wayBackPriority = 1095
+
+/** Locally administered MAC of a node's end of the tunnel: 02:6d:65:00 and the node's number. */
+export function tunnelMac(number: number): string {
+  const hex = number.toString(16).padStart(4, '0')
+  return `02:6d:65:00:${hex.slice(0, 2)}:${hex.slice(2)}`
+}
+
+/** The device itself, and the sources that must not be seen by other nodes' containers. */
+export function planTunnel(membership: Membership): KernelObject[] {
+  const { number, address, vni, port, mtu, privateNetworks } = membership
+  return [
+    set('host', nodeSet, 'hash:ip'),
+    set('mesh', privateSet, 'hash:net'),
+    { kind: 'vxlan', place: 'mesh', name: tunnel, vni, port, local: address, mac: tunnelMac(number), mtu },
+    ...privateNetworks.map(network => entry('mesh', privateSet, network)),
+  ]
+}
+
+/** The way to one other node, and back to it. */
+export function planPeer(peer: NodeRecord): KernelObject[] {
+  const gateway = sandboxAddress(peer.subnet)
+  const mac = tunnelMac(peer.number)
+  const table = wayBackTable + peer.number
+  return [
+    entry('host', nodeSet, peer.address),
+    { kind: 'forwarding', place: 'mesh', link: tunnel, mac, destination: peer.address },
+    { kind: 'neighbour', place: 'mesh', link: tunnel, address: gateway, mac },
+    route('mesh', peer.subnet, tunnel, { gateway }),
+    route('mesh', everywhere, tunnel, { table, gateway }),
+    {
+      kind: 'rule',
+      place: 'mesh',
+      priority: wayBackPriority,
+      source: everywhere,
+      fwmark: peer.number,
+      table,
+    },
+  ]
+}
