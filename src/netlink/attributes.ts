@@ -259,6 +259,21 @@ export const ipv4 = fixed<string>(
 )
 export const netIPv4 = { ...ipv4, flags: networkOrderFlag }
 
+/** Hardware address, 6 bytes for Ethernet: `02:4d:00:00:00:01`. Reads any length, none as the empty text. */
+export const mac: Codec<string> = {
+  flags: 0,
+  write(out, value) {
+    out.append(parseMac(value))
+  },
+  read: bytes => Array.from(bytes, byte => byte.toString(16).padStart(2, '0')).join(':'),
+}
+
+/** `02:4d:00:00:00:01` → 6 bytes. Throws RangeError on anything else. */
+export function parseMac(text: string): Uint8Array {
+  if (!/^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/i.test(text)) throw new RangeError(`"${text}" is not a MAC address`)
+  return Uint8Array.from(text.split(':'), byte => Number.parseInt(byte, 16))
+}
+
 /** Any number of attributes of one type. */
 export function repeated<T>(item: Codec<T>): Repeated<T> {
   return {

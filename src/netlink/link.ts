@@ -1,15 +1,15 @@
 /**
- * Links and their IPv4 addresses over rtnetlink. Builders return requests for a
+ * Links over rtnetlink: veth pairs and VXLAN devices. Builders return requests for a
  * batch; nothing here touches a socket. The fixed headers are coded by the netlink
  * package; attributes by tables of our own, which read only what the mesh needs and
  * therefore cannot stumble over a foreign link's exotic ones.
  */
 import * as rt from 'netlink/dist/rt/structs.js'
-import { attributes, binary, i32, ipv4, string, u32, type Values } from './attributes.js'
+import { attributes, binary, i32, mac, string, u32, type Values } from './attributes.js'
 import { flags, type Query, type Request } from './message.js'
+import { decodeVxlan, encodeVxlan, type VxlanConfiguration, type VxlanReading } from './vxlan.js'
 
-const { NEWLINK, DELLINK, GETLINK, NEWADDR, DELADDR, GETADDR, NEWNSID, GETNSID } = rt.MessageType
-const inet = 2 // AF_INET
+const { NEWLINK, DELLINK, GETLINK, NEWNSID, GETNSID } = rt.MessageType
 
 /** struct ifinfomsg, linux/rtnetlink.h, 16 bytes; `change` names the flags that count. */
 function linkHeader(index: number, up: boolean | null): Buffer {
@@ -26,7 +26,7 @@ const infoAttributes = attributes({
 
 /** IFLA_*, linux/if_link.h. */
 const linkAttributes = attributes({
-  hardwareAddress: [1, binary], // IFLA_ADDRESS
+  hardwareAddress: [1, mac], // IFLA_ADDRESS
   name: [3, string], // IFLA_IFNAME
   mtu: [4, u32], // IFLA_MTU
   peerIndex: [5, u32], // IFLA_LINK           of a veth: the other end
@@ -36,12 +36,6 @@ const linkAttributes = attributes({
   namespace: [28, u32], // IFLA_NET_NS_FD      a descriptor of the sending process
   extendedMask: [29, u32], // IFLA_EXT_MASK
   peerNamespaceId: [37, i32], // IFLA_LINK_NETNSID   absent when in the same namespace
-})
-
-/** IFA_*, linux/if_addr.h. */
-const addressAttributes = attributes({
-  address: [1, ipv4], // IFA_ADDRESS   the prefix, or the other side of a point-to-point link
-  local: [2, ipv4], // IFA_LOCAL       our own
 })
 
 export interface LinkReading {
@@ -56,10 +50,15 @@ export interface LinkReading {
   readonly hardwareAddress: string | null
   /** Index of a veth's other end, in that end's namespace; null for other links. */
   readonly peerIndex: number | null
-  /** The other end's namespace, as `getNamespaceId` numbers it here; null when it is the same one. */
+  /**
+   * The namespace of a veth's other end or of a VXLAN device's socket, as
+   * `getNamespaceId` numbers it here; null when it is this one.
+   */
   readonly peerNamespaceId: number | null
   readonly master: number | null
   readonly alias: string | null
+  /** null for links of another kind. */
+  readonly vxlan: VxlanReading | null
 }
 
 /** null for what is no link. */
@@ -73,13 +72,12 @@ export function decodeLink(payload: Buffer): LinkReading | null {
     kind: values.info?.kind ?? null,
     up: header.flags?.up === true,
     mtu: values.mtu ?? 0,
-    hardwareAddress: values.hardwareAddress?.length
-      ? Array.from(values.hardwareAddress, byte => byte.toString(16).padStart(2, '0')).join(':')
-      : null,
+    hardwareAddress: values.hardwareAddress || null,
     peerIndex: values.peerIndex || null,
     peerNamespaceId: values.peerNamespaceId ?? null,
     master: values.master ?? null,
     alias: values.alias ?? null,
+    vxlan: values.info?.kind === 'vxlan' ? decodeVxlan(Buffer.from(values.info.data ?? [])) : null,
   }
 }
 
@@ -146,10 +144,36 @@ export function addVeth(veth: VethConfiguration): Request {
   })
 }
 
+export interface VxlanLinkConfiguration extends VxlanConfiguration {
+  readonly name: string
+  readonly mac: string
+  /** Bytes, 68–65535. */
+  readonly mtu: number
+  /** Descriptor of the namespace the device shall be in; its socket stays in that of the request. */
+  readonly namespace: number
+}
+
+/**
+ * Makes a VXLAN device that is up. EEXIST: its name is taken in the other namespace,
+ * or another device of this one's sockets has its VNI and port. EADDRINUSE: another
+ * socket has the port, or VXLAN devices without group policy. EOPNOTSUPP: the kernel
+ * has no VXLAN.
+ */
+export function addVxlan(vxlan: VxlanLinkConfiguration): Request {
+  return linkRequest('add vxlan', vxlan.name, NEWLINK, flags.create | flags.exclusive, true, {
+    hardwareAddress: vxlan.mac,
+    mtu: vxlan.mtu,
+    info: { kind: 'vxlan', data: encodeVxlan(vxlan) },
+    namespace: vxlan.namespace,
+  })
+}
+
 export interface LinkChange {
   readonly up?: boolean
   /** Bytes. */
   readonly mtu?: number
+  /** `02:4d:00:00:00:01` */
+  readonly hardwareAddress?: string
   /** The new name; the link must be down on kernels before 6.0. */
   readonly name?: string
   /** Descriptor of the namespace to move it to. */
@@ -188,62 +212,4 @@ export function getNamespaceId(descriptor: number): Query<number> {
     decode: (payload, type) =>
       type === NEWNSID ? (namespaceAttributes.decode(payload.subarray(4)).id ?? -1) : null,
   }
-}
-
-export interface AddressReading {
-  readonly linkIndex: number
-  /** `10.254.0.1/32` */
-  readonly address: string
-}
-
-/** `10.0.0.0/8` → its two parts; a bare address counts as /32. Throws RangeError. */
-export function parsePrefix(prefix: string): { address: string; length: number } {
-  const [address = '', text = '32', rest] = prefix.split('/')
-  const length = /^\d{1,2}$/.test(text) ? Number(text) : -1
-  if (length < 0 || length > 32 || rest !== undefined)
-    throw new RangeError(`"${prefix}" is not an IPv4 prefix`)
-  return { address, length }
-}
-
-/** IPv4 addresses of all links; for `dump`. */
-export function listAddresses(): Query<AddressReading> {
-  return {
-    operation: 'list',
-    subject: 'addresses',
-    type: GETADDR,
-    flags: flags.dump,
-    payload: rt.formatAddress({ family: inet }),
-    decode: decodeAddress,
-  }
-}
-
-/** null for what is not an IPv4 address. */
-export function decodeAddress(payload: Buffer): AddressReading | null {
-  if (payload.length < rt.__LENGTH_Address) return null
-  const header = rt.parseAddress(payload.subarray(0, rt.__LENGTH_Address))
-  if (header.family !== inet) return null
-  const { local, address } = addressAttributes.decode(payload.subarray(rt.__LENGTH_Address))
-  return { linkIndex: header.index ?? 0, address: `${local ?? address}/${header.prefixlen}` }
-}
-
-function addressRequest(verb: string, type: number, bits: number, reading: AddressReading): Request {
-  const { address, length } = parsePrefix(reading.address)
-  const header = rt.formatAddress({ family: inet, prefixlen: length, index: reading.linkIndex })
-  return {
-    operation: `${verb} address`,
-    subject: `${reading.address} on link ${reading.linkIndex}`,
-    type,
-    flags: bits,
-    payload: addressAttributes.encode({ address, local: address }, header),
-  }
-}
-
-/** EEXIST: there already. ENODEV: no such link. */
-export function addAddress(address: AddressReading): Request {
-  return addressRequest('add', NEWADDR, flags.create | flags.exclusive, address)
-}
-
-/** EADDRNOTAVAIL: gone already. ENODEV: no such link. */
-export function deleteAddress(address: AddressReading): Request {
-  return addressRequest('delete', DELADDR, 0, address)
 }

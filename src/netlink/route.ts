@@ -1,13 +1,16 @@
 /**
  * IPv4 routes and policy rules over rtnetlink. Builders return requests for a batch;
- * nothing here touches a socket. Links and addresses are in link.ts.
+ * nothing here touches a socket. Links, addresses and neighbours are in link.ts,
+ * address.ts and neighbour.ts.
  */
 import * as rt from 'netlink/dist/rt/structs.js'
+import { parsePrefix } from './address.js'
 import { attributes, i32, ipv4, portRange, string, u8, u32, type Values } from './attributes.js'
-import { parsePrefix } from './link.js'
 import { flags, type Query, type Request } from './message.js'
 
+export * from './address.js'
 export * from './link.js'
+export * from './neighbour.js'
 
 const { NEWROUTE, DELROUTE, GETROUTE, NEWRULE, DELRULE, GETRULE } = rt.MessageType
 const inet = 2 // AF_INET

@@ -67,6 +67,7 @@ t.test('a link is read through attributes that nobody here knows', async t => {
     peerNamespaceId: 2,
     master: null,
     alias: null,
+    vxlan: null,
   })
   t.equal(decodeLink(hex('00 00 0000')), null)
 })
