@@ -4,11 +4,13 @@
  */
 import type { KernelObject, LinkObject, Place, RouteObject, RuleObject } from '../kernel/objects.js'
 import { meshLink, meshProtocol, uplink } from '../kernel/ownership.js'
-import type { AddressReading, LinkReading } from '../netlink/link.js'
+import type { AddressReading } from '../netlink/address.js'
+import type { LinkReading } from '../netlink/link.js'
 import type { RouteConfiguration, RouteReading, RuleReading } from '../netlink/route.js'
+import { type OverlayReading, overlayObjects, ownVxlans } from './overlay-objects.js'
 
 /** All that was read in one place. */
-export interface PlaceReading {
+export interface PlaceReading extends OverlayReading {
   readonly links: readonly LinkReading[]
   readonly addresses: readonly AddressReading[]
   readonly routes: readonly RouteReading[]
@@ -99,8 +101,11 @@ export function objectsOf(readings: ReadonlyMap<Place, PlaceReading>): KernelObj
     else objects.push(linkObject(peer, end))
   }
   for (const end of inSandbox) if (!named.has(end)) objects.push(linkObject(end, null))
-  for (const [place, reading] of readings)
+  for (const link of ownVxlans('mesh', readings.get('mesh')?.links ?? [])) note({ place: 'mesh', link })
+  for (const [place, reading] of readings) {
+    objects.push(...overlayObjects(place, reading))
     objects.push(...placeObjects(place, reading, whole.get(place) ?? new Map()))
+  }
   return objects
 }
 
@@ -173,6 +178,7 @@ function ruleObject(place: Place, rule: RuleReading): RuleObject {
     priority,
     source: rule.source ?? fromAll,
     table,
+    ...(rule.fwmark === null ? {} : { fwmark: rule.fwmark }),
     ...(ports
       ? { udpPorts: ports.first === ports.last ? `${ports.first}` : `${ports.first}-${ports.last}` }
       : {}),
@@ -182,13 +188,14 @@ function ruleObject(place: Place, rule: RuleReading): RuleObject {
 
 /** The rule an object means, as the kernel is asked for it. */
 export function ruleConfiguration(rule: RuleObject) {
-  const { priority, source, table, udpPorts, exceptDefault } = rule
+  const { priority, source, table, fwmark, udpPorts, exceptDefault } = rule
   const [first = 0, last = first] = (udpPorts ?? '').split('-').map(Number)
   return {
     priority,
     table,
     source: source === fromAll ? null : source,
     protocol: meshProtocol,
+    fwmark: fwmark ?? null,
     ipProtocol: udpPorts === undefined ? null : udp,
     sourcePorts: udpPorts === undefined ? null : { first, last },
     suppressPrefixLength: exceptDefault ? 0 : null,

@@ -1,11 +1,20 @@
 /**
- * Driver of links, addresses, routes and policy rules, by rtnetlink. Each place gets
- * one batch for its links and one for all else; a place that fails leaves the others
- * alone. How readings become objects is in link-objects.ts.
+ * Driver of links, VXLAN devices, addresses, neighbours, forwarding entries, routes and
+ * policy rules, by rtnetlink. Each place gets one batch for its links and one for all
+ * else; a place that fails leaves the others alone. How readings become objects is in
+ * link-objects.ts and overlay-objects.ts.
  */
 import type { Change } from '../kernel/change.js'
 import type { Driver, Places } from '../kernel/driver.js'
-import type { AddressObject, Place, RouteObject, RuleObject } from '../kernel/objects.js'
+import type {
+  AddressObject,
+  ForwardingObject,
+  Kind,
+  NeighbourObject,
+  Place,
+  RouteObject,
+  RuleObject,
+} from '../kernel/objects.js'
 import { meshProtocol } from '../kernel/ownership.js'
 import type { NetlinkConnection } from '../netlink/connection.js'
 import type { Request } from '../netlink/message.js'
@@ -14,28 +23,38 @@ import {
   addRoute,
   addRule,
   deleteAddress,
+  deleteForwarding,
+  deleteNeighbour,
   deleteRoute,
   deleteRule,
   getLink,
   listAddresses,
+  listForwarding,
   listLinks,
+  listNeighbours,
   listRoutes,
   listRules,
   replaceRoute,
+  setForwarding,
+  setNeighbour,
 } from '../netlink/route.js'
 import { objectsOf, type PlaceReading, routeConfiguration, ruleConfiguration } from './link-objects.js'
+import { ownVxlans } from './overlay-objects.js'
 import { groupByPlace, Outcomes, placeIsGone } from './places.js'
 import type { Sockets } from './sockets.js'
 import { makeLinks, removeLinks } from './veths.js'
+import { makeVxlans, removeVxlans } from './vxlans.js'
 
 const mainTable = 254 // RT_TABLE_MAIN, linux/rtnetlink.h
 
-type InPlace = AddressObject | RouteObject | RuleObject
+/** What sits on a link, but for rules. */
+type OnLink = AddressObject | NeighbourObject | ForwardingObject | RouteObject
+type InPlace = OnLink | RuleObject
 
 export function createLinkDriver(sockets: Sockets): Driver {
   return {
     name: 'link',
-    kinds: ['link', 'address', 'route', 'rule'],
+    kinds: ['link', 'vxlan', 'address', 'neighbour', 'forwarding', 'route', 'rule'],
     async observe(places) {
       const readings = new Map<Place, PlaceReading>()
       for (const place of places.keys()) {
@@ -46,18 +65,16 @@ export function createLinkDriver(sockets: Sockets): Driver {
     },
     async apply(changes, places) {
       const outcomes = new Outcomes()
-      const links = changes.filter(change => change.object.kind === 'link')
-      const others = changes.filter(change => change.object.kind !== 'link')
+      const of = (kind: Kind, making: boolean) =>
+        changes.filter(change => change.object.kind === kind && isMaking(change) === making)
+      const others = changes.filter(({ object }) => object.kind !== 'link' && object.kind !== 'vxlan')
       // links are there before what sits on them, and go after it
-      await makeLinks(links.filter(isMaking), sockets, places, outcomes)
+      await makeLinks(of('link', true), sockets, places, outcomes)
+      await makeVxlans(of('vxlan', true), sockets, places, outcomes)
       for (const [place, own] of groupByPlace(others))
         await applyInPlace(own, sockets, places, place, outcomes).catch(error => outcomes.failAll(own, error))
-      await removeLinks(
-        links.filter(change => !isMaking(change)),
-        sockets,
-        places,
-        outcomes,
-      )
+      await removeVxlans(of('vxlan', false), sockets, places, outcomes)
+      await removeLinks(of('link', false), sockets, places, outcomes)
       return outcomes.list(changes)
     },
   }
@@ -70,19 +87,25 @@ function isMaking(change: Change): boolean {
 /** Everything rtnetlink tells of one place; null when it is gone. */
 async function readPlace(sockets: Sockets, places: Places, place: Place): Promise<PlaceReading | null> {
   try {
-    return await sockets.use('route', places, place, async connection => ({
-      links: await connection.dump(listLinks()),
-      addresses: await connection.dump(listAddresses()),
-      routes: await connection.dump(listRoutes({ protocol: meshProtocol })),
-      rules: await connection.dump(listRules()),
-    }))
+    return await sockets.use('route', places, place, async connection => {
+      const links = await connection.dump(listLinks())
+      const devices = place === 'mesh' ? ownVxlans(place, links).map(({ index }) => index) : []
+      return {
+        links,
+        addresses: await connection.dump(listAddresses()),
+        neighbours: (await connection.dumpAll(devices.map(listNeighbours))).flat(),
+        forwarding: (await connection.dumpAll(devices.map(listForwarding))).flat(),
+        routes: await connection.dump(listRoutes({ protocol: meshProtocol })),
+        rules: await connection.dump(listRules()),
+      }
+    })
   } catch (error) {
     if (placeIsGone(error)) return null
     throw error
   }
 }
 
-/** Addresses, routes and rules of one place in one batch, in the order given. */
+/** All but the links of one place in one batch, in the order given. */
 async function applyInPlace(
   changes: readonly Change[],
   sockets: Sockets,
@@ -115,8 +138,7 @@ async function linkIndices(
   changes: readonly Change[],
 ): Promise<ReadonlyMap<string, number>> {
   const names = new Set<string>()
-  for (const { object } of changes)
-    if ((object.kind === 'address' || object.kind === 'route') && object.link !== '') names.add(object.link)
+  for (const { object } of changes) if ('link' in object && object.link !== '') names.add(object.link)
   const indices = new Map<string, number>()
   for (const name of names) {
     try {
@@ -149,6 +171,14 @@ function requestsFor(change: Change, indices: ReadonlyMap<string, number>): Requ
     const address = { linkIndex: index ?? 0, address: object.address }
     return [removing ? deleteAddress(address) : addAddress(address)]
   }
+  if (object.kind === 'neighbour') {
+    const neighbour = { linkIndex: index ?? 0, address: object.address, mac: object.mac }
+    return [removing ? deleteNeighbour(neighbour) : setNeighbour(neighbour)]
+  }
+  if (object.kind === 'forwarding') {
+    const entry = { linkIndex: index ?? 0, mac: object.mac, destination: object.destination }
+    return [removing ? deleteForwarding(entry) : setForwarding(entry)]
+  }
   const route = routeConfiguration(object, index)
   if (removing) return [deleteRoute(route)]
   // The host's main table is not ours alone: a route that somebody else has there stays, and is told of.
@@ -159,13 +189,17 @@ function sharesTable(route: RouteObject): boolean {
   return route.place === 'host' && route.table === mainTable
 }
 
-function describe(object: AddressObject | RouteObject): string {
+function describe(object: OnLink): string {
+  if (object.kind === 'neighbour') return `set neighbour ${object.address}`
+  if (object.kind === 'forwarding') return `set forwarding entry ${object.mac}`
   return object.kind === 'address' ? `add address ${object.address}` : `add route ${object.destination}`
 }
 
 /** Errors that mean the kernel is as it should be. */
 const soAlready: Readonly<Record<InPlace['kind'], { make: readonly string[]; remove: readonly string[] }>> = {
   address: { make: ['EEXIST'], remove: ['EADDRNOTAVAIL', 'ENODEV'] },
+  neighbour: { make: [], remove: ['ENOENT', 'ENODEV'] },
+  forwarding: { make: [], remove: ['ENOENT', 'ENODEV'] },
   route: { make: [], remove: ['ESRCH', 'ENODEV'] },
   // ENOENT: the former rule of a changed one
   rule: { make: ['EEXIST', 'ENOENT'], remove: ['ENOENT'] },

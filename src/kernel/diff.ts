@@ -61,18 +61,28 @@ export function isRemade(link: LinkObject | VxlanObject, from: KernelObject | un
 
 /**
  * What is left of `observed` once the links to be made anew have taken along what sits
- * on them: addresses, neighbours, routes and the parameters of the link.
+ * on them: addresses, neighbours, routes and the parameters of the link. A new MAC
+ * costs a device its neighbours.
  */
 function withoutLost(wanted: KernelState, observed: KernelState): KernelState {
   const ends = new Set<string>()
+  const readdressed = new Set<string>()
   for (const [key, object] of wanted) {
     if (object.kind !== 'link' && object.kind !== 'vxlan') continue
-    if (!isRemade(object, observed.get(key))) continue
-    ends.add(`${object.place} ${object.name}`)
-    if (object.kind === 'link') ends.add(`${object.peerPlace} ${object.peerName}`)
+    const from = observed.get(key)
+    const end = `${object.place} ${object.name}`
+    if (isRemade(object, from)) {
+      ends.add(end)
+      if (object.kind === 'link') ends.add(`${object.peerPlace} ${object.peerName}`)
+    } else if (object.kind === 'vxlan' && from?.kind === 'vxlan' && from.mac !== object.mac)
+      readdressed.add(end)
   }
-  if (ends.size === 0) return observed
-  return new Map([...observed].filter(([, object]) => !ends.has(seatOf(object))))
+  if (ends.size + readdressed.size === 0) return observed
+  const isLost = (object: KernelObject) => {
+    const seat = seatOf(object)
+    return ends.has(seat) || (object.kind === 'neighbour' && readdressed.has(seat))
+  }
+  return new Map([...observed].filter(([, object]) => !isLost(object)))
 }
 
 const linkParameter = /^net\.ipv[46]\.(?:conf|neigh)\.([^.]+)\./

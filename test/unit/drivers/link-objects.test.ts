@@ -25,6 +25,7 @@ const link = (
   peerNamespaceId: 0,
   master: null,
   alias: null,
+  vxlan: null,
   ...more,
 })
 const route = (linkIndex: number | null, more: Partial<RouteReading> = {}): RouteReading => ({
@@ -44,6 +45,8 @@ const reading = (links: LinkReading[], more: Partial<PlaceReading> = {}): PlaceR
   addresses: [],
   routes: [],
   rules: [],
+  neighbours: [],
+  forwarding: [],
   ...more,
 })
 const container: Place = 'container:aaa@1'
