@@ -97,8 +97,17 @@ export interface LoadReport {
   readonly clients: ReadonlyMap<string, number>
   /** By the second in which the request began. */
   readonly seconds: readonly Second[]
+  /** Each failure, in the order in which they came. */
+  readonly failures: readonly Failure[]
   /** Longest answer, ms. */
   readonly slowest: number
+}
+
+export interface Failure {
+  /** When the request began and when it failed, performance.now(). */
+  readonly began: number
+  readonly ended: number
+  readonly code: string
 }
 
 function count(map: Map<string, number>, key: string): void {
@@ -110,6 +119,7 @@ export class Load {
   private readonly containers = new Map<string, number>()
   private readonly clients = new Map<string, number>()
   private readonly codes = new Map<string, number>()
+  private readonly failures: Failure[] = []
   private readonly seconds: Second[] = []
   private readonly begun = performance.now()
   private readonly underWay = new Set<Promise<void>>()
@@ -148,6 +158,7 @@ export class Load {
         const code = error.code ?? error.message
         count(second.failed, code)
         count(this.codes, code)
+        this.failures.push({ began: started, ended: performance.now(), code })
       },
     )
     this.underWay.add(request)
@@ -159,9 +170,9 @@ export class Load {
     clearInterval(this.timer)
     await Promise.all(this.underWay)
     if (this.options.keep) this.agent?.destroy()
-    const { containers, clients, codes, seconds, slowest } = this
+    const { containers, clients, codes, seconds, failures, slowest } = this
     const ok = seconds.reduce((sum, second) => sum + second.ok, 0)
     const failed = [...codes.values()].reduce((sum, number) => sum + number, 0)
-    return { ok, failed, codes, containers, clients, seconds, slowest }
+    return { ok, failed, codes, containers, clients, seconds, failures, slowest }
   }
 }
