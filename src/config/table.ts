@@ -37,12 +37,25 @@ const places = 'Where things are'
 const network = 'Addresses and ports'
 const timing = 'Times'
 const habits = 'Behaviour'
+const sharing = 'Many nodes'
 
 const path = (most = 4095) =>
   z
     .string()
     .startsWith('/', 'not an absolute path; begin it with /')
     .refine(text => Buffer.byteLength(text) <= most, `too long; use at most ${most} bytes`)
+
+const optionalPath = z.union([z.literal('').transform(() => null), path()])
+
+const endpoints = z.string().transform((text, context) => {
+  const list = text.split(',').filter(item => item !== '')
+  const wrong = list.find(item => !/^https?:\/\/[^/@?#]+\/?$/.test(item) || !URL.canParse(item))
+  if (wrong === undefined) return list.map(item => new URL(item).origin)
+  const remedy = 'write http://ADDRESS:PORT or https://ADDRESS:PORT, several with commas'
+  const message = `"${wrong}" is no endpoint; ${remedy}`
+  context.addIssue({ code: 'custom', message })
+  return z.NEVER
+})
 
 export const table = {
   socket: setting(
@@ -167,6 +180,86 @@ export const table = {
     '300',
     wholeNumber(1, 2_000_000, 'seconds'),
     'how long packets of one UDP client go to the same endpoint after the last one',
+  ),
+  store: setting(
+    sharing,
+    'store',
+    'embedded|etcd',
+    'embedded',
+    z.enum(['embedded', 'etcd'], 'not one of the choices; write embedded or etcd'),
+    'where what was published is kept: in a file of this machine alone, or in an etcd that all nodes share',
+  ),
+  etcdEndpoints: setting(
+    sharing,
+    'etcd-endpoints',
+    'URL,…',
+    '',
+    endpoints,
+    'where etcd answers, as in http://10.0.0.1:2379; nearest first, the others are for when it fails',
+    true,
+  ),
+  etcdPrefix: setting(
+    sharing,
+    'etcd-prefix',
+    'PREFIX',
+    '/mesh',
+    z
+      .string()
+      .regex(
+        /^(\/[A-Za-z0-9_.-]+)+\/?$/,
+        'not a prefix; begin it with / and use letters, digits, "_", "." and "-"',
+      ),
+    'what all keys of this mesh begin with; two meshes in one etcd need two',
+  ),
+  etcdCa: setting(
+    sharing,
+    'etcd-ca',
+    'PATH',
+    '',
+    optionalPath,
+    "PEM file of the authority that signed etcd's certificates; without it those of the system are trusted",
+  ),
+  etcdCert: setting(
+    sharing,
+    'etcd-cert',
+    'PATH',
+    '',
+    optionalPath,
+    'PEM file of the certificate to show to etcd',
+  ),
+  etcdKey: setting(sharing, 'etcd-key', 'PATH', '', optionalPath, 'PEM file of its key'),
+  etcdUser: setting(
+    sharing,
+    'etcd-user',
+    'NAME',
+    '',
+    z.string().transform(text => (text === '' ? null : text)),
+    'user of etcd, where it asks for one',
+  ),
+  etcdPasswordFile: setting(
+    sharing,
+    'etcd-password-file',
+    'PATH',
+    '',
+    optionalPath,
+    'file whose first line is the password of that user',
+  ),
+  nodeAddress: setting(
+    sharing,
+    'node-address',
+    'ADDRESS',
+    '',
+    z.union([z.literal('').transform(() => null), z.ipv4('not an IPv4 address; write one, as in 10.0.0.1')]),
+    'address of this node at which the other nodes reach it; without it the agent chooses one',
+  ),
+  lease: setting(
+    sharing,
+    // etcd's least is 1.5 election timeouts, rounded up to seconds: 1 with --election-timeout=500.
+    'lease',
+    'SECONDS',
+    '2',
+    wholeNumber(1, 600, 'seconds'),
+    'how long the others believe in this node after its last word; as etcd comes, it takes no less than 2',
   ),
   iptables: setting(
     habits,

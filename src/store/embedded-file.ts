@@ -4,8 +4,8 @@
  */
 import { z } from 'zod'
 import { MeshError } from '../errors.js'
-import { lengthOf, protocols } from '../model/ports.js'
-import { type Service, schedulers } from '../model/service.js'
+import type { Service } from '../model/service.js'
+import { issueOf, serviceForm } from './service-form.js'
 
 /** Version of the form; raised when an older meshd could misread a newer file. */
 const fileVersion = 1
@@ -17,30 +17,11 @@ export interface Content {
   readonly services: readonly Service[]
 }
 
-const port = z.int().min(1).max(65535)
-const range = z
-  .strictObject({ first: port, last: port })
-  .refine(({ first, last }) => first <= last, 'the range runs backwards')
-const address = z.ipv4()
-
-const publishedPort = z
-  .strictObject({ protocol: z.enum(protocols), published: range, target: range, address: address.nullable() })
-  .refine(spec => lengthOf(spec.published) === lengthOf(spec.target), 'the two ranges differ in length')
-
-const service = z.strictObject({
-  name: z.string().min(1),
-  ports: z.array(publishedPort),
-  selector: z.record(z.string(), z.string()).nullable(),
-  endpoints: z.array(z.strictObject({ address, port: port.nullable() })),
-  scheduler: z.enum(schedulers),
-  drain: z.number().min(0).max(86400),
-}) satisfies z.ZodType<Service>
-
 const content = z.strictObject({
   version: z.literal(fileVersion),
   revision: z.int().min(0),
   services: z
-    .array(service)
+    .array(serviceForm)
     .refine(list => new Set(list.map(({ name }) => name)).size === list.length, 'a name is there twice'),
 })
 
@@ -58,8 +39,7 @@ export function parseContent(text: string): Content {
     )
   const parsed = content.safeParse(json)
   if (parsed.success) return { revision: parsed.data.revision, services: parsed.data.services }
-  const issue = parsed.error.issues[0]
-  throw new Error(`${issue?.path.join('.') || 'content'}: ${issue?.message ?? 'not understood'}`)
+  throw new Error(issueOf(parsed.error))
 }
 
 /** Indented, so that a person can read it and `diff` two of them. */

@@ -41,6 +41,16 @@ t.test('everything has a default', async t => {
     tcpTimeout: 7500,
     tcpFinTimeout: 120,
     udpTimeout: 300,
+    store: 'embedded',
+    etcdEndpoints: [],
+    etcdPrefix: '/mesh',
+    etcdCa: null,
+    etcdCert: null,
+    etcdKey: null,
+    etcdUser: null,
+    etcdPasswordFile: null,
+    nodeAddress: null,
+    lease: 2,
     iptables: 'auto',
     logLevel: 'info',
   })
@@ -96,6 +106,14 @@ log-level: null
     files: ['/a', '/b'],
     metrics: { address: '127.0.0.1', port: 9378 },
   })
+  t.match(
+    settings([
+      '--etcd-endpoints',
+      'https://a:2379/',
+      '--etcd-endpoints=http://[::1]:2379,http://10.0.0.3:80',
+    ]),
+    { etcdEndpoints: ['https://a:2379', 'http://[::1]:2379', 'http://10.0.0.3'] },
+  )
   t.match(settings([], { MESH_FILE: '/a,/b', MESH_RESERVED_PORTS: '1-2', MESH_MTU: '' }), {
     files: ['/a', '/b'],
     reservedPorts: [{ port: 1 }, { port: 2 }],
@@ -135,6 +153,19 @@ t.test('bad input names the place, the value and the remedy', async t => {
       ['--metrics', '9378'],
       '--metrics "9378": not an address and a port; write ADDRESS:PORT, as in 127.0.0.1:9378, or off',
     ],
+    [['--store', 'redis'], '--store "redis": not one of the choices; write embedded or etcd'],
+    [
+      ['--etcd-endpoints', 'http://10.0.0.1:2379,10.0.0.2'],
+      '--etcd-endpoints "http://10.0.0.1:2379,10.0.0.2": "10.0.0.2" is no endpoint; ' +
+        'write http://ADDRESS:PORT or https://ADDRESS:PORT, several with commas',
+    ],
+    [
+      ['--etcd-prefix', 'mesh'],
+      '--etcd-prefix "mesh": not a prefix; begin it with / and use letters, digits, "_", "." and "-"',
+    ],
+    [['--etcd-ca', 'ca.pem'], '--etcd-ca "ca.pem": not an absolute path; begin it with /'],
+    [['--node-address', 'eth0'], '--node-address "eth0": not an IPv4 address; write one, as in 10.0.0.1'],
+    [['--lease', '0'], '--lease "0": outside 1–600; give a whole number of seconds from 1 to 600'],
     [['--iptables', 'ebtables'], '--iptables "ebtables": not one of the choices; write auto, legacy or nft'],
     [
       ['--log-level', 'loud'],

@@ -1,0 +1,44 @@
+/**
+ * What the nodes of a mesh tell one another, behind one interface: who is there, with
+ * which number and subnet, and which containers run where.
+ */
+import type { ClusterNode, ClusterSnapshot, NodeRecord, RemoteContainer } from '../model/cluster.js'
+import type { Source } from '../sources/source.js'
+
+/** What a node asks for when it joins. */
+export interface Claim {
+  readonly name: string
+  /** IPv4 address at which other nodes reach it. */
+  readonly address: string
+  /** `10.254.0.0/16`; the same on every node. */
+  readonly pool: string
+  /** Length of one node's subnet; the same on every node. */
+  readonly nodePrefix: number
+}
+
+export type OwnContainer = Omit<RemoteContainer, 'node'>
+
+export interface Cluster extends Source<ClusterSnapshot> {
+  /**
+   * Takes this node's place, the former one if it had one, and holds it until `leave`
+   * or `stop`. Refuses (InputError) a name or an address that another live node has,
+   * and a pool other than the cluster's; throws MESH_STORE when the store is out of reach.
+   */
+  join(claim: Claim): Promise<NodeRecord>
+  /**
+   * This node's complete list of containers. It stays what the node has to tell, also
+   * if the promise rejects because the store is out of reach: it is written then.
+   */
+  announce(containers: readonly OwnContainer[]): Promise<void>
+  /** The agent ends and comes again: what it announced stays for `seconds`, from 1. Nothing may be announced after it. */
+  pause(seconds: number): Promise<void>
+  /** The node is gone for the others, at once; its number and subnet stay its own. */
+  leave(): Promise<void>
+  /** All nodes that have a place, as last known. Throws MESH_STORE if that was never known. */
+  nodes(): readonly ClusterNode[]
+  /** Asks a node to take no new connections, or to take them again. Throws MESH_NOT_FOUND. */
+  drain(name: string, draining: boolean): Promise<void>
+  /** Gives a node's number and subnet back. Throws MESH_NOT_FOUND, and InputError for a live one. */
+  remove(name: string): Promise<void>
+  close(): Promise<void>
+}

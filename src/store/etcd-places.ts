@@ -1,0 +1,199 @@
+/**
+ * Places of nodes in etcd: claimed, marked as draining, given back. Each by one
+ * transaction, so that a number and its subnet never have two nodes.
+ */
+import { setTimeout as sleep } from 'node:timers/promises'
+import { InputError, MeshError } from '../errors.js'
+import { type NodeRecord, nodesInPool, subnetOfNode } from '../model/cluster.js'
+import type { Claim } from './cluster.js'
+import { aliveOf, type ClusterKeys, placeOf, poolOf, recordOf } from './cluster-keys.js'
+import type { EtcdClient } from './etcd-client.js'
+import { type Compare, type KeyValue, type Operation, put, remove, unchanged } from './etcd-wire.js'
+
+/** A place that is held. */
+export interface Held {
+  readonly record: NodeRecord
+  /** Revision of the node's `alive` key: whoever writes it next has to know it. */
+  readonly revision: number
+}
+
+type Entries = ReadonlyMap<string, KeyValue>
+
+/** Nodes, numbers, pool, and who is alive. */
+async function readPlaces(client: EtcdClient, keys: ClusterKeys): Promise<Entries> {
+  // Two reads: the transaction compares what it depends on, so they need not be of one revision.
+  const alive = await client.range(keys.alives, `${keys.alives.slice(0, -1)}0`)
+  const places = await client.range(keys.nodes, `${keys.pool}\0`)
+  return new Map([...alive.keys, ...places.keys].map(entry => [entry.key, entry]))
+}
+
+/**
+ * Takes the node's place under `lease`. `agent` tells this process from others;
+ * `patience`: how long a former lease of the same name or address may still run, milliseconds.
+ * Throws InputError or MESH_STORE.
+ */
+export async function claimPlace(
+  client: EtcdClient,
+  keys: ClusterKeys,
+  claim: Claim,
+  agent: string,
+  lease: string,
+  patience: number,
+): Promise<Held> {
+  const end = performance.now() + patience
+  const value = JSON.stringify({ address: claim.address, agent })
+  for (let attempt = 0; ; attempt++) {
+    const entries = await readPlaces(client, keys)
+    const alive = entries.get(keys.alive(claim.name))
+    const own = placeOf(entries.get(keys.node(claim.name)))
+    if (alive && own && aliveOf(alive)?.agent === agent && alive.lease === lease)
+      return { record: recordOf(claim.name, own), revision: alive.revision }
+    const refusal = holderOf(keys, entries, claim)
+    if (refusal) {
+      if (performance.now() > end) throw refusal
+      await sleep(200)
+      continue
+    }
+    const { record, conditions, operations } = transactionOf(keys, entries, claim, attempt)
+    const { succeeded, revision } = await client.transact(
+      [...conditions, unchanged(keys.alive(claim.name), alive?.revision ?? 0)],
+      [...operations, put(keys.alive(claim.name), value, lease)],
+    )
+    if (succeeded) return { record, revision }
+    await sleep(Math.random() * Math.min(200, 10 * 2 ** attempt))
+  }
+}
+
+/** What stands in the way of a claim: another live node of this name or address. */
+function holderOf(keys: ClusterKeys, entries: Entries, { name, address }: Claim): InputError | null {
+  for (const [key, entry] of entries) {
+    if (!key.startsWith(keys.alives)) continue
+    const other = key.slice(keys.alives.length)
+    const there = aliveOf(entry)?.address
+    if (other === name && there !== address)
+      return new InputError(
+        'node-name',
+        name,
+        `the live node at ${there} has this name`,
+        'give each node a name of its own',
+      )
+    if (other !== name && there === address)
+      return new InputError(
+        'node-address',
+        address,
+        `the live node ${other} has this address`,
+        'give each node an address of its own',
+      )
+  }
+  return null
+}
+
+/** The place to take and what must hold for it. `attempt` spreads nodes that all want the lowest number. */
+function transactionOf(
+  keys: ClusterKeys,
+  entries: Entries,
+  claim: Claim,
+  attempt: number,
+): { readonly record: NodeRecord; readonly conditions: Compare[]; readonly operations: Operation[] } {
+  const { name, address, pool, nodePrefix } = claim
+  const pools = checkPool(keys, entries, claim)
+  const former = placeOf(entries.get(keys.node(name)))
+  const number = former && fits(former, claim) ? former.number : freeNumber(keys, entries, claim, attempt)
+  const subnet = subnetOfNode(pool, nodePrefix, number)!
+  const place = { number, subnet, address, draining: former?.draining ?? false }
+  const revisionOf = (key: string) => entries.get(key)?.revision ?? 0
+  const touched = [keys.pool, keys.node(name), keys.number(number)]
+  const dropped = former && former.number !== number ? [remove(keys.number(former.number))] : []
+  return {
+    record: recordOf(name, place),
+    conditions: touched.map(key => unchanged(key, revisionOf(key))),
+    operations: [
+      ...pools,
+      ...dropped,
+      put(keys.node(name), JSON.stringify(place)),
+      put(keys.number(number), name),
+    ],
+  }
+}
+
+function fits(place: { number: number; subnet: string }, { pool, nodePrefix }: Claim): boolean {
+  return subnetOfNode(pool, nodePrefix, place.number) === place.subnet
+}
+
+/** All nodes have to divide the same pool in the same way. The first one decides. Throws InputError. */
+function checkPool(keys: ClusterKeys, entries: Entries, { name, pool, nodePrefix }: Claim): Operation[] {
+  const entry = entries.get(keys.pool)
+  const common = poolOf(entry)
+  if (common?.pool === pool && common.nodePrefix === nodePrefix) return []
+  const alone = ![...entries.keys()].some(key => key.startsWith(keys.nodes) && key !== keys.node(name))
+  if (common && !alone)
+    throw new InputError(
+      'pool',
+      `${pool} in shares of /${nodePrefix}`,
+      `the other nodes use ${common.pool} in shares of /${common.nodePrefix}`,
+      'give every node the same --pool and --node-prefix',
+    )
+  return [put(keys.pool, JSON.stringify({ pool, nodePrefix }))]
+}
+
+/** The lowest free number, or one of the lowest where others got in between before. Throws InputError. */
+function freeNumber(keys: ClusterKeys, entries: Entries, claim: Claim, attempt: number): number {
+  const { name, pool, nodePrefix } = claim
+  const most = nodesInPool(pool, nodePrefix)
+  const free: number[] = []
+  for (let number = 1; number <= most && free.length < 2 ** Math.min(attempt, 10); number++) {
+    const holder = entries.get(keys.number(number))?.value
+    if (holder === undefined || holder === name) free.push(number)
+  }
+  const number = free[Math.floor(Math.random() * free.length)]
+  if (number === undefined)
+    throw new InputError(
+      'pool',
+      pool,
+      `all of its ${most} shares of /${nodePrefix} are taken`,
+      'remove nodes that are gone (meshctl node rm), or choose a larger pool for all nodes',
+    )
+  return number
+}
+
+/** Throws MESH_NOT_FOUND. */
+export async function markDraining(
+  client: EtcdClient,
+  keys: ClusterKeys,
+  name: string,
+  draining: boolean,
+): Promise<void> {
+  for (;;) {
+    const entry = await client.get(keys.node(name))
+    const place = placeOf(entry)
+    if (!entry || !place) throw unknown(name)
+    if (place.draining === draining) return
+    const { succeeded } = await client.transact(
+      [unchanged(entry.key, entry.revision)],
+      [put(entry.key, JSON.stringify({ ...place, draining }))],
+    )
+    if (succeeded) return
+  }
+}
+
+/** Throws MESH_NOT_FOUND, and InputError for a live node. */
+export async function giveBack(client: EtcdClient, keys: ClusterKeys, name: string): Promise<void> {
+  for (;;) {
+    const entry = await client.get(keys.node(name))
+    if (!entry) throw unknown(name)
+    if (await client.get(keys.alive(name)))
+      throw new InputError('node', name, 'its agent is running', 'stop meshd there first')
+    const place = placeOf(entry)
+    const number = place ? keys.number(place.number) : null
+    const held = number === null ? null : await client.get(number)
+    const { succeeded } = await client.transact(
+      [unchanged(entry.key, entry.revision), unchanged(keys.alive(name), 0)],
+      [remove(entry.key), ...(held?.value === name ? [remove(held.key)] : [])],
+    )
+    if (succeeded) return
+  }
+}
+
+function unknown(name: string): MeshError {
+  return new MeshError('MESH_NOT_FOUND', `node ${name}: there is no such node; meshctl node ls lists them`)
+}

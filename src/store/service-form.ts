@@ -1,0 +1,31 @@
+/**
+ * How a service is written down, in the embedded store's file and in etcd alike.
+ */
+import { z } from 'zod'
+import { lengthOf, protocols } from '../model/ports.js'
+import { type Service, schedulers } from '../model/service.js'
+
+const port = z.int().min(1).max(65535)
+const range = z
+  .strictObject({ first: port, last: port })
+  .refine(({ first, last }) => first <= last, 'the range runs backwards')
+const address = z.ipv4()
+
+const publishedPort = z
+  .strictObject({ protocol: z.enum(protocols), published: range, target: range, address: address.nullable() })
+  .refine(spec => lengthOf(spec.published) === lengthOf(spec.target), 'the two ranges differ in length')
+
+export const serviceForm = z.strictObject({
+  name: z.string().min(1),
+  ports: z.array(publishedPort),
+  selector: z.record(z.string(), z.string()).nullable(),
+  endpoints: z.array(z.strictObject({ address, port: port.nullable() })),
+  scheduler: z.enum(schedulers),
+  drain: z.number().min(0).max(86400),
+}) satisfies z.ZodType<Service>
+
+/** The first thing wrong with a value, with the place where it is. */
+export function issueOf(error: z.ZodError): string {
+  const issue = error.issues[0]
+  return `${issue?.path.join('.') || 'content'}: ${issue?.message ?? 'not understood'}`
+}

@@ -1,0 +1,178 @@
+/**
+ * Real etcd servers for tests: members on free ports of the loopback, data in a
+ * directory that goes with the test. Everything started here is ended here, by its
+ * process, whatever the test does to it in between.
+ */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { Test } from 'tap'
+import { EtcdClient } from '../../src/store/etcd-client.js'
+import { type EtcdSettings, openEtcd } from '../../src/store/open-etcd.js'
+import { waitFor } from './wait.js'
+
+export const noTls = { ca: null, cert: null, key: null }
+
+export interface EtcdCertificates {
+  readonly ca: string
+  readonly serverCert: string
+  readonly serverKey: string
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer()
+  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address() as { port: number }
+  await new Promise(resolve => server.close(resolve))
+  return port
+}
+
+export class EtcdMember {
+  readonly name: string
+  readonly endpoint: string
+  readonly #argv: readonly string[]
+  #process: ChildProcess | null = null
+  #frozen = false
+  log = ''
+
+  constructor(name: string, endpoint: string, argv: readonly string[]) {
+    this.name = name
+    this.endpoint = endpoint
+    this.#argv = argv
+  }
+
+  start(): void {
+    const child = spawn('etcd', this.#argv, { stdio: ['ignore', 'ignore', 'pipe'] })
+    child.stderr.setEncoding('utf8').on('data', text => {
+      this.log = (this.log + text).slice(-20_000)
+    })
+    child.on('error', error => {
+      this.log += error.message
+    })
+    this.#process = child
+  }
+
+  /** SIGKILL unless told otherwise. */
+  async stop(signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
+    const child = this.#process
+    this.#process = null
+    if (!child || child.exitCode !== null || child.signalCode !== null) return
+    const ended = new Promise(resolve => child.once('exit', resolve))
+    if (this.#frozen) this.thaw(child)
+    child.kill(signal)
+    await ended
+  }
+
+  freeze(): void {
+    this.#process?.kill('SIGSTOP')
+    this.#frozen = true
+  }
+
+  thaw(child = this.#process): void {
+    child?.kill('SIGCONT')
+    this.#frozen = false
+  }
+}
+
+export class EtcdServers {
+  readonly members: readonly EtcdMember[]
+  readonly #directory: string
+  readonly #opened = new Set<{ close(): Promise<void> }>()
+
+  private constructor(members: readonly EtcdMember[], directory: string) {
+    this.members = members
+    this.#directory = directory
+  }
+
+  /** Started and ready to answer; ended with the test. */
+  static async start(
+    t: Test,
+    count: number,
+    options: { readonly tls?: EtcdCertificates; readonly args?: readonly string[] } = {},
+  ): Promise<EtcdServers> {
+    const directory = mkdtempSync(join(tmpdir(), 'mesh-etcd-'))
+    const scheme = options.tls ? 'https' : 'http'
+    const places = []
+    for (let i = 1; i <= count; i++)
+      places.push({
+        name: `m${i}`,
+        client: `${scheme}://127.0.0.1:${await freePort()}`,
+        peer: `http://127.0.0.1:${await freePort()}`,
+      })
+    const cluster = places.map(({ name, peer }) => `${name}=${peer}`).join(',')
+    const secure = options.tls
+      ? [
+          '--client-cert-auth',
+          `--trusted-ca-file=${options.tls.ca}`,
+          `--cert-file=${options.tls.serverCert}`,
+          `--key-file=${options.tls.serverKey}`,
+        ]
+      : []
+    const members = places.map(
+      ({ name, client, peer }) =>
+        new EtcdMember(name, client, [
+          `--name=${name}`,
+          `--data-dir=${join(directory, name)}`,
+          `--listen-client-urls=${client}`,
+          `--advertise-client-urls=${client}`,
+          `--listen-peer-urls=${peer}`,
+          `--initial-advertise-peer-urls=${peer}`,
+          `--initial-cluster=${cluster}`,
+          '--log-level=error',
+          '--unsafe-no-fsync',
+          ...secure,
+          ...(options.args ?? []),
+        ]),
+    )
+    const servers = new EtcdServers(members, directory)
+    t.teardown(() => servers.end())
+    for (const member of members) member.start()
+    if (!options.tls) await servers.ready()
+    return servers
+  }
+
+  get endpoints(): string[] {
+    return this.members.map(({ endpoint }) => endpoint)
+  }
+
+  /** Until the members agree on something again; asked one by one. */
+  async ready(members: readonly EtcdMember[] = this.members): Promise<void> {
+    for (const { name, endpoint } of members) {
+      const client = this.client({ endpoints: [endpoint] })
+      await waitFor(async () => (await client.pulse(endpoint, '/', 1000)) > 0, `member ${name}`, 20).finally(
+        () => client.close(),
+      )
+    }
+  }
+
+  client(options: Partial<EtcdSettings> = {}): EtcdClient {
+    return new EtcdClient(this.settings(options))
+  }
+
+  settings(options: Partial<EtcdSettings> = {}): EtcdSettings {
+    return {
+      endpoints: this.endpoints,
+      tls: noTls,
+      user: null,
+      passwordFile: null,
+      prefix: '/mesh',
+      lease: 2,
+      ...options,
+    }
+  }
+
+  /** A node's store and cluster, closed with the test. */
+  open(options: Partial<EtcdSettings> = {}) {
+    const etcd = openEtcd(this.settings(options))
+    this.#opened.add(etcd)
+    return etcd
+  }
+
+  async end(): Promise<void> {
+    await Promise.all([...this.#opened].map(each => each.close()))
+    await Promise.all(this.members.map(member => member.stop()))
+    rmSync(this.#directory, { recursive: true, force: true })
+  }
+}

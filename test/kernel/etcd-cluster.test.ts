@@ -1,0 +1,252 @@
+/**
+ * Nodes and containers in a real etcd of three members: places, leases, joins at the same moment.
+ */
+import t from 'tap'
+import type { ClusterSnapshot } from '../../src/model/cluster.js'
+import type { Claim, OwnContainer } from '../../src/store/cluster.js'
+import { EtcdServers } from '../helpers/etcd.js'
+import { sleep, waitFor } from '../helpers/wait.js'
+
+const servers = await EtcdServers.start(t, 3)
+
+function claimOf(name: string, last: number, fields: Partial<Claim> = {}): Claim {
+  return { name, address: `192.168.77.${last}`, pool: '10.254.0.0/16', nodePrefix: 24, ...fields }
+}
+
+function container(id: string, fields: Partial<OwnContainer> = {}): OwnContainer {
+  return { id, name: `c-${id}`, labels: { app: 'web' }, address: '10.254.0.3', state: 'ready', ...fields }
+}
+
+/** An agent's view of the cluster with all it was told. */
+function open(prefix: string, lease = 2) {
+  const { cluster, close } = servers.open({ prefix, lease })
+  const snapshots: ClusterSnapshot[] = []
+  const troubles: (string | null)[] = []
+  cluster.start(
+    snapshot => snapshots.push(snapshot),
+    error => troubles.push(error?.message ?? null),
+  )
+  const live = () =>
+    snapshots
+      .at(-1)
+      ?.nodes.filter(({ live }) => live)
+      .map(({ name }) => name)
+      .join()
+  const ids = () =>
+    snapshots
+      .at(-1)
+      ?.containers.map(({ node, id, state }) => `${node}/${id}:${state}`)
+      .join(' ')
+  return { cluster, close, snapshots, troubles, live, ids }
+}
+
+t.test('the first node gets number 1 and the first subnet, and the next the next', async t => {
+  const one = open('/first')
+  const two = open('/first')
+  t.same(await one.cluster.join(claimOf('n1', 1)), {
+    name: 'n1',
+    number: 1,
+    subnet: '10.254.0.0/24',
+    address: '192.168.77.1',
+  })
+  t.match(await two.cluster.join(claimOf('n2', 2)), { number: 2, subnet: '10.254.1.0/24' })
+  await waitFor(() => one.live() === 'n1,n2', 'both nodes', 5)
+  t.same(
+    two.snapshots.at(-1)?.nodes.map(({ draining }) => draining),
+    [false, false],
+  )
+})
+
+t.test('20 nodes that join at the same moment get 20 numbers and subnets', async t => {
+  const nodes = Array.from({ length: 20 }, () => open('/race'))
+  const records = await Promise.all(nodes.map(({ cluster }, i) => cluster.join(claimOf(`n${i}`, i + 1))))
+  t.equal(new Set(records.map(({ number }) => number)).size, 20)
+  t.equal(new Set(records.map(({ subnet }) => subnet)).size, 20)
+  await waitFor(() => nodes[0]!.snapshots.at(-1)?.nodes.length === 20, 'all nodes', 5)
+  await Promise.all(nodes.map(({ close }) => close()))
+})
+
+t.test('a pool with room for four nodes takes four, and says what to do for the fifth', async t => {
+  const claim = (i: number) => claimOf(`n${i}`, i, { pool: '10.9.0.0/26', nodePrefix: 28 })
+  const nodes = Array.from({ length: 5 }, () => open('/full'))
+  const results = await Promise.allSettled(nodes.map(({ cluster }, i) => cluster.join(claim(i + 1))))
+  const subnets = results.map(result => (result.status === 'fulfilled' ? result.value.subnet : null))
+  t.same(subnets.filter(Boolean).sort(), ['10.9.0.0/28', '10.9.0.16/28', '10.9.0.32/28', '10.9.0.48/28'])
+  t.match(
+    results.find(({ status }) => status === 'rejected'),
+    { reason: { code: 'MESH_BAD_INPUT', message: /all of its 4 shares of \/28 are taken; .* node rm/ } },
+  )
+})
+
+t.test('a node that comes back has its former number, whatever its address now', async t => {
+  const one = open('/again')
+  const two = open('/again')
+  await one.cluster.join(claimOf('n1', 1))
+  await two.cluster.join(claimOf('n2', 2))
+  await one.cluster.leave()
+  await waitFor(() => two.live() === 'n2', 'the leave', 5)
+  t.match(two.snapshots.at(-1)?.nodes, [{ name: 'n1', live: false }, { name: 'n2' }])
+  const later = open('/again')
+  t.match(await later.cluster.join(claimOf('n1', 9)), { number: 1, address: '192.168.77.9' })
+})
+
+t.test('a name or an address of another live node is refused, with its reason', async t => {
+  const one = open('/taken')
+  await one.cluster.join(claimOf('n1', 1))
+  const other = open('/taken')
+  const refused = t.rejects(other.cluster.join(claimOf('n1', 2)), {
+    field: 'node-name',
+    message: /the live node at 192\.168\.77\.1 has this name/,
+  })
+  const third = open('/taken')
+  await t.rejects(third.cluster.join(claimOf('n3', 1)), {
+    field: 'node-address',
+    message: /the live node n1 has this address/,
+  })
+  await refused
+  await t.rejects(third.cluster.join(claimOf('n3', 3, { nodePrefix: 25 })), {
+    field: 'pool',
+    message: /the other nodes use 10\.254\.0\.0\/16 in shares of \/24/,
+  })
+})
+
+t.test('what a node announces all others see, as differences, with identity kept', async t => {
+  const one = open('/told')
+  const two = open('/told')
+  await one.cluster.join(claimOf('n1', 1))
+  await two.cluster.join(claimOf('n2', 2))
+  await one.cluster.announce([container('a'), container('b')])
+  await waitFor(() => two.ids() === 'n1/a:ready n1/b:ready', 'both containers', 5)
+  const before = two.snapshots.at(-1)!.containers
+  t.same(before[0], {
+    node: 'n1',
+    id: 'a',
+    name: 'c-a',
+    labels: { app: 'web' },
+    address: '10.254.0.3',
+    state: 'ready',
+  })
+  await one.cluster.announce([container('a'), container('b', { state: 'leaving' })])
+  await waitFor(() => two.ids() === 'n1/a:ready n1/b:leaving', 'the change', 5)
+  t.equal(two.snapshots.at(-1)!.containers[0], before[0])
+  const count = two.snapshots.length
+  await one.cluster.announce([container('a'), container('b', { state: 'leaving' })])
+  await one.cluster.announce([])
+  await waitFor(() => two.ids() === '', 'the removal', 5)
+  t.equal(two.snapshots.length, count + 1, 'the same list again is no news')
+})
+
+t.test('a node that falls silent is gone with its containers when its lease runs out', async t => {
+  const one = open('/dies')
+  const two = open('/dies')
+  await one.cluster.join(claimOf('n1', 1))
+  await two.cluster.join(claimOf('n2', 2))
+  await one.cluster.announce([container('a')])
+  await waitFor(() => two.ids() === 'n1/a:ready', 'the container', 5)
+  await one.close()
+  const begun = performance.now()
+  await waitFor(() => two.live() === 'n2', 'the end of the lease', 6, 0.02)
+  const seconds = (performance.now() - begun) / 1000
+  t.equal(two.ids(), '', 'both at once')
+  t.ok(seconds < 3, `noticed after ${seconds.toFixed(2)} s`)
+  t.match(two.snapshots.at(-1)?.nodes[0], { name: 'n1', number: 1, live: false })
+})
+
+t.test('a restarted agent keeps what it had told until it tells anew', async t => {
+  const one = open('/restart')
+  const two = open('/restart')
+  await one.cluster.join(claimOf('n1', 1))
+  await two.cluster.join(claimOf('n2', 2))
+  await one.cluster.announce([container('a'), container('b')])
+  await one.close()
+  const again = open('/restart')
+  await again.cluster.join(claimOf('n1', 1))
+  await sleep(4)
+  t.equal(two.ids(), 'n1/a:ready n1/b:ready', 'longer than the lease')
+  await again.cluster.announce([container('b')])
+  await waitFor(() => two.ids() === 'n1/b:ready', 'the new list', 5)
+  await sleep(3)
+  t.ok(
+    two.snapshots.every(({ nodes }) => nodes.length < 2 || nodes.every(({ live }) => live)),
+    'no node was ever missing',
+  )
+})
+
+t.test('a paused agent is missed only when its time is over', async t => {
+  const one = open('/pause')
+  const two = open('/pause')
+  await one.cluster.join(claimOf('n1', 1))
+  await two.cluster.join(claimOf('n2', 2))
+  await one.cluster.announce([container('a')])
+  await one.cluster.pause(5)
+  await one.close()
+  await sleep(4)
+  t.equal(two.live(), 'n1,n2')
+  t.equal(two.ids(), 'n1/a:ready')
+  await waitFor(() => two.live() === 'n2', 'the end of the pause', 4)
+  t.equal(two.ids(), '')
+})
+
+t.test('of two agents of one node only the last to join speaks', async t => {
+  const one = open('/twin')
+  await one.cluster.join(claimOf('n1', 1))
+  await one.cluster.announce([container('old')])
+  const two = open('/twin')
+  await two.cluster.join(claimOf('n1', 1))
+  await two.cluster.announce([container('new')])
+  await one.cluster.announce([container('old'), container('stale')]).catch(() => {})
+  await waitFor(() => one.troubles.at(-1) ?? null, 'the complaint', 5)
+  t.match(one.troubles.at(-1), /another meshd has joined as node n1/)
+  await sleep(3)
+  t.equal(two.ids(), 'n1/new:ready')
+  t.equal(two.live(), 'n1')
+  t.same(two.troubles.filter(Boolean), [])
+})
+
+t.test('a lease that somebody revoked is taken anew, and all is told again', async t => {
+  const one = open('/revoked')
+  const two = open('/revoked')
+  await one.cluster.join(claimOf('n1', 1))
+  await two.cluster.join(claimOf('n2', 2))
+  await one.cluster.announce([container('a')])
+  await waitFor(() => two.ids() === 'n1/a:ready', 'the container', 5)
+  const client = servers.client()
+  t.teardown(() => client.close())
+  const { lease } = (await client.get('/revoked/alive/n1'))!
+  await client.revoke(lease)
+  await waitFor(() => two.live() === 'n2', 'the loss', 5, 0.01)
+  await waitFor(() => two.live() === 'n1,n2' && two.ids() === 'n1/a:ready', 'the return', 5)
+  await one.cluster.announce([container('a'), container('b')])
+  await waitFor(() => two.ids() === 'n1/a:ready n1/b:ready', 'news under the new lease', 5)
+  await sleep(3)
+  t.equal(two.ids(), 'n1/a:ready n1/b:ready', 'all of it hangs on the new lease')
+})
+
+t.test('nodes are drained, listed and removed', async t => {
+  const one = open('/admin')
+  const two = open('/admin')
+  await one.cluster.join(claimOf('n1', 1))
+  await two.cluster.join(claimOf('n2', 2))
+  await two.cluster.drain('n1', true)
+  await waitFor(() => one.snapshots.at(-1)?.nodes[0]?.draining, 'the drain', 5)
+  await t.rejects(two.cluster.drain('n9', true), { code: 'MESH_NOT_FOUND' })
+  await t.rejects(two.cluster.remove('n9'), { code: 'MESH_NOT_FOUND' })
+  await t.rejects(two.cluster.remove('n1'), {
+    code: 'MESH_BAD_INPUT',
+    message: /its agent is running; stop meshd there first/,
+  })
+  await one.cluster.leave()
+  const again = open('/admin')
+  await again.cluster.join(claimOf('n1', 1))
+  await waitFor(() => two.cluster.nodes()[0]?.live, 'the return', 5)
+  t.match(two.cluster.nodes(), [
+    { name: 'n1', draining: true },
+    { name: 'n2', draining: false },
+  ])
+  await two.cluster.drain('n1', false)
+  await again.cluster.leave()
+  await two.cluster.remove('n1')
+  await waitFor(() => two.cluster.nodes().length === 1, 'the removal', 5)
+  const next = open('/admin')
+  t.match(await next.cluster.join(claimOf('n3', 3)), { number: 1 }, 'its number is free')
+})
