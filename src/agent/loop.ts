@@ -6,7 +6,7 @@ import type { Logger } from 'pino'
 import { reasonOf } from '../errors.js'
 import type { Change, Outcome } from '../kernel/change.js'
 import type { Kernel } from '../kernel/driver.js'
-import { keyOf } from '../kernel/objects.js'
+import { type KernelObject, keyOf } from '../kernel/objects.js'
 import type { ContainerSnapshot, ServiceSnapshot } from '../model/snapshot.js'
 import type { PlanSettings } from '../planner/base.js'
 import { type Pass, Reconciler } from '../reconcile/reconcile.js'
@@ -27,8 +27,8 @@ export interface LoopOptions {
   readonly plan: PlanSettings
   readonly runner: RunnerSettings
   readonly log: Logger
-  /** Forgets connection-tracking entries that changes have made stale. */
-  readonly forget: (changes: readonly Change[]) => Promise<void>
+  /** Forgets connection-tracking entries that changes, or those of an agent before, have made stale. */
+  readonly forget: (changes: readonly Change[], found: readonly KernelObject[]) => Promise<void>
   readonly onPass: (pass: Pass) => void
 }
 
@@ -184,7 +184,9 @@ export class Loop {
         'pass',
       )
     const done = pass.outcomes.filter(({ error }) => error === null).map(({ change }) => change)
-    await forget(done).catch(error => log.warn({ reason: reasonOf(error) }, 'stale flows not forgotten'))
+    await forget(done, pass.found).catch(error =>
+      log.warn({ reason: reasonOf(error) }, 'stale flows not forgotten'),
+    )
     onPass(pass)
     if (this.reconciler.draining > 0 && !this.drainTimer)
       this.drainTimer = setTimeout(() => {

@@ -113,7 +113,8 @@ export async function runAgent(settings: Settings, version: string): Promise<voi
     plan,
     runner: { minGap: settings.minGap, resync: settings.resync * 1000 },
     log,
-    forget: async changes => void (await forgetFlows(staleFlows(changes), sockets, ownPlaces)),
+    forget: async (changes, found) =>
+      void (await forgetFlows(staleFlows(changes, found), sockets, ownPlaces)),
     onPass: pass => {
       metrics.pass(pass.kind, pass.duration / 1000, pass.outcomes)
       metrics.repairs(pass.repairs.length)

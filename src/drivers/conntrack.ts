@@ -7,7 +7,7 @@
  */
 import type { Change } from '../kernel/change.js'
 import type { Places } from '../kernel/driver.js'
-import type { Place } from '../kernel/objects.js'
+import type { KernelObject, Place } from '../kernel/objects.js'
 import { fwmarkOf } from '../kernel/ownership.js'
 import { deleteFlow, type Flow, listFlows } from '../netlink/conntrack.js'
 import { placeIsGone } from './places.js'
@@ -19,10 +19,14 @@ const noEntry = 'ENOENT' // the flow ended by itself meanwhile
 /** Both hold flows of a published port: the host by its DNAT, the sandbox by IPVS. */
 const tracking: readonly Place[] = ['host', 'mesh']
 
-/** Which UDP flows: those sent to a published port, those that an endpoint answers. */
+/** Which UDP flows. */
 export interface StaleFlows {
+  /** Those sent to a port that was published or is no more. */
   readonly publishedPorts: ReadonlySet<number>
+  /** Those that an endpoint answers. */
   readonly endpoints: ReadonlySet<string>
+  /** Those sent to a port that has long been published and yet not translated. */
+  readonly standingPorts: ReadonlySet<number>
 }
 
 /** `8888` in a set of UDP ports, or `10.0.0.1,udp:53`; null for any other element. */
@@ -35,8 +39,17 @@ function isUdp(fwmark: number): boolean {
   return fwmarkOf('udp', fwmark & 0xffff) === fwmark
 }
 
-/** What changes that were made leave stale: flows to ports that came or went, and of destinations that went. */
-export function staleFlows(changes: readonly Change[]): StaleFlows {
+/**
+ * What changes that were made leave stale: flows to ports that came or went, and of
+ * destinations that went. `found`: set elements that were there before, by whose making
+ * flows may have become stale that nobody forgot.
+ */
+export function staleFlows(changes: readonly Change[], found: readonly KernelObject[] = []): StaleFlows {
+  const standingPorts = new Set<number>()
+  for (const object of found) {
+    const port = object.kind === 'entry' ? udpPort(object.set, object.element) : null
+    if (port !== null) standingPorts.add(port)
+  }
   const publishedPorts = new Set<number>()
   const endpoints = new Set<string>()
   for (const { type, object } of changes) {
@@ -46,14 +59,21 @@ export function staleFlows(changes: readonly Change[]): StaleFlows {
     } else if (object.kind === 'destination' && type === 'remove' && isUdp(object.fwmark))
       endpoints.add(object.address)
   }
-  return { publishedPorts, endpoints }
+  return { publishedPorts, endpoints, standingPorts }
+}
+
+function isUntranslated({ original, reply }: Flow): boolean {
+  return original.destination === reply.source && original.source === reply.destination
 }
 
 /** Forgets these flows in host and sandbox; returns how many. Throws NetlinkError. */
 export async function forgetFlows(stale: StaleFlows, sockets: Sockets, places: Places): Promise<number> {
-  if (stale.publishedPorts.size === 0 && stale.endpoints.size === 0) return 0
-  const isStale = ({ original, reply }: Flow) =>
-    stale.publishedPorts.has(original.destinationPort) || stale.endpoints.has(reply.source)
+  const { publishedPorts, endpoints, standingPorts } = stale
+  if (publishedPorts.size + endpoints.size + standingPorts.size === 0) return 0
+  const isStale = (flow: Flow) =>
+    publishedPorts.has(flow.original.destinationPort) ||
+    endpoints.has(flow.reply.source) ||
+    (standingPorts.has(flow.original.destinationPort) && isUntranslated(flow))
   let count = 0
   for (const place of tracking.filter(place => places.has(place))) {
     try {

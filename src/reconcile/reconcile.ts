@@ -46,6 +46,12 @@ export interface Pass {
   readonly outcomes: readonly Outcome[]
   /** Outcomes that put right what somebody else had changed in the kernel. */
   readonly repairs: readonly Outcome[]
+  /**
+   * Set elements that the first pass of an agent found as they should be. The agent
+   * before may have been killed when it had made them and not yet forgotten the flows
+   * that were there before; later passes have none.
+   */
+  readonly found: readonly KernelObject[]
   /** Attachments that got no address because the node's subnet is exhausted. */
   readonly unaddressed: readonly string[]
   /** Kinds of object that could not be read, with the reason. */
@@ -144,17 +150,20 @@ export class Reconciler {
     const inputs = this.inputs()
     const outcomes: Outcome[] = []
     const repairs: Outcome[] = []
+    const found: KernelObject[] = []
     if (this.begun) outcomes.push(...(await this.fast(inputs)))
     if (kind === 'full' || !this.begun) {
       const full = await this.full(inputs, !this.begun)
       outcomes.push(...full.outcomes)
       repairs.push(...full.repairs)
+      found.push(...full.found)
       this.blind = full.blind
     }
     return {
       kind,
       outcomes,
       repairs,
+      found,
       unaddressed: this.unaddressed,
       blind: this.blind,
       duration: performance.now() - started,
@@ -206,7 +215,7 @@ export class Reconciler {
   private async full(
     inputs: Inputs,
     first: boolean,
-  ): Promise<{ outcomes: Outcome[]; repairs: Outcome[]; blind: ReadonlyMap<Kind, Error> }> {
+  ): Promise<Pick<Pass, 'outcomes' | 'repairs' | 'found' | 'blind'>> {
     const places = this.places(inputs, first)
     const observation = await this.kernel.observe(places)
     // Whoever has not seen everything once knows neither addresses nor drains.
@@ -226,7 +235,8 @@ export class Reconciler {
     const repairs = first
       ? []
       : outcomes.filter(({ change }) => !retried.has(changeKey(change)) && !expected.has(changeKey(change)))
-    return { outcomes, repairs, blind: observation.blind }
+    const found = first ? wanted.filter(object => object.kind === 'entry' && observed.has(keyOf(object))) : []
+    return { outcomes, repairs, found, blind: observation.blind }
   }
 
   /** From `before` to `after`, with destinations retired rather than removed. */

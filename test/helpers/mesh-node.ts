@@ -48,24 +48,26 @@ export class MeshNode {
   remote: RemoteContainer[] = []
   node: Node
   now = Math.floor(Date.now() / 1000)
-  readonly kernel: Kernel
+  /** So many changes the next pass makes before the agent is killed in the midst of it; null: all. */
+  killedAfter: number | null = null
+  kernel: Kernel
+  reconciler: Reconciler
   readonly settings: PlanSettings
   readonly topology: Topology
-  readonly sockets: Sockets
-  reconciler: Reconciler
+  private sockets = new Sockets()
+  private readonly newDrivers: (sockets: Sockets) => Driver[]
 
   private constructor(
     topology: Topology,
-    sockets: Sockets,
-    kernel: Kernel,
+    newDrivers: (sockets: Sockets) => Driver[],
     settings: PlanSettings,
     node: Node,
   ) {
     this.node = node
-    this.sockets = sockets
     this.topology = topology
-    this.kernel = kernel
+    this.newDrivers = newDrivers
     this.settings = settings
+    this.kernel = this.newKernel()
     this.reconciler = this.newReconciler()
   }
 
@@ -92,9 +94,20 @@ export class MeshNode {
     const base = planBase(node, settings, { aliases: [], externals: [], nodeEndpoints: false })
     const sysctls = base.filter((object): object is SysctlObject => object.kind === 'sysctl')
     const { variant } = await findVariant(topology.host)
-    const sockets = new Sockets()
-    const drivers = createDrivers({ variant, sockets, sysctls }).map(around)
-    return new MeshNode(topology, sockets, kernelOf(drivers), settings, node)
+    const newDrivers = (sockets: Sockets) => createDrivers({ variant, sockets, sysctls }).map(around)
+    return new MeshNode(topology, newDrivers, settings, node)
+  }
+
+  private newKernel(): Kernel {
+    const { observe, apply } = kernelOf(this.newDrivers(this.sockets))
+    return {
+      observe,
+      apply: async (changes, places) => {
+        if (this.killedAfter === null) return apply(changes, places)
+        await apply(changes.slice(0, this.killedAfter), places)
+        throw new Error('killed')
+      },
+    }
   }
 
   private newReconciler(): Reconciler {
@@ -114,7 +127,22 @@ export class MeshNode {
 
   /** What a restarted agent begins with: nothing but the kernel and its sources. */
   restart(): void {
+    this.sockets.close()
+    this.sockets = new Sockets()
+    this.killedAfter = null
+    this.kernel = this.newKernel()
     this.reconciler = this.newReconciler()
+  }
+
+  /** A pass in the midst of which the agent is killed, and its restart. */
+  async killedPass(kind: PassKind, after: number): Promise<void> {
+    this.killedAfter = after
+    try {
+      await this.reconciler.pass(kind)
+    } catch (error) {
+      if ((error as Error).message !== 'killed') throw error
+    }
+    this.restart()
   }
 
   /** One pass, all of whose changes must succeed. */
@@ -122,7 +150,10 @@ export class MeshNode {
     const pass = await this.reconciler.pass(kind)
     for (const { change, error } of pass.outcomes)
       if (error) throw new Error(`${describe(change)}: ${error.message}`, { cause: error })
-    const stale = staleFlows(pass.outcomes.map(({ change }) => change))
+    const stale = staleFlows(
+      pass.outcomes.map(({ change }) => change),
+      pass.found,
+    )
     await forgetFlows(stale, this.sockets, this.places())
     return pass
   }

@@ -251,6 +251,13 @@ export class Topology {
     this.namespaces.splice(this.namespaces.indexOf(number), 1)
   }
 
+  /** A container that ended and runs again: the same id, another process and namespace. */
+  async restartContainer(container: Container): Promise<Container> {
+    const { pid, addresses, ...kept } = container
+    await this.removeContainer(container)
+    return this.addContainer(container.name, { ...kept, attach: addresses.length > 0 ? 'bridge' : 'none' })
+  }
+
   private namespaceOf(container: Container): string {
     const name = this.names.get(container.pid)
     if (name === undefined) throw new Error(`${container.name} is no container of this topology`)

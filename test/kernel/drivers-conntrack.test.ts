@@ -47,6 +47,26 @@ t.test('flows to a port that was published and flows of an endpoint that went ar
   t.equal(await forgetFlows(staleFlows([]), sockets, places), 0)
 })
 
+t.test(
+  'of the flows to ports that were published before only those not translated are forgotten',
+  async t => {
+    const { places, sockets, run } = freshStage(t)
+    const flow = (port: number, answering: string) =>
+      `conntrack -I -p udp -s 192.0.2.1 -d 192.0.2.2 --sport 4000 --dport ${port} -r ${answering} -q 192.0.2.1 ` +
+      `--reply-port-src ${port} --reply-port-dst 4000 -t 100`
+    run('host', flow(5353, '10.254.0.1'))
+    run('host', flow(5354, '192.0.2.2'))
+    run('host', flow(5355, '192.0.2.2'))
+    const found = ['5353', '5354'].map(
+      element => ({ kind: 'entry', place: 'host', set: 'mesh-udp', element, mark: null }) as const,
+    )
+    t.equal(await forgetFlows(staleFlows([], found), sockets, places), 1)
+    t.match(run('host', 'conntrack -L'), /dport=5353/)
+    t.notMatch(run('host', 'conntrack -L'), /dport=5354/)
+    t.match(run('host', 'conntrack -L'), /dport=5355/)
+  },
+)
+
 t.test('only UDP ports that come or go and destinations that go make flows stale', async t => {
   const entry = (set: string, element: string): Change => ({
     type: 'remove',
