@@ -3,7 +3,7 @@
  * there is, and by `ipvsadm --restore`. Each in a namespace of its own.
  */
 import { execFileSync } from 'node:child_process'
-import { closeSync } from 'node:fs'
+import { closeSync, readFileSync } from 'node:fs'
 import { destinationConfiguration } from '../../src/drivers/ipvs-objects.js'
 import type { Change } from '../../src/kernel/change.js'
 import {
@@ -13,23 +13,34 @@ import {
   removeNamespace,
   runInNamespace,
 } from '../../src/netlink/addon.js'
+import { Batch } from '../../src/netlink/batch.js'
 import { NetlinkConnection } from '../../src/netlink/connection.js'
 import { getFamily } from '../../src/netlink/generic.js'
 import { addDestination, addService, setTimeouts } from '../../src/netlink/ipvs.js'
-import { decodeAnswer, decodeMessages, encodeMessages, type Request } from '../../src/netlink/message.js'
+import { decodeAnswer, decodeMessages, type Request } from '../../src/netlink/message.js'
 
 const generic = 16 // NETLINK_GENERIC, linux/netlink.h
 /** As many messages in one send as NetlinkConnection puts into one. */
-const batch = 256
+const batchMessages = 256
 
-/** Runs in a new namespace, which is empty again before it goes: its end must not disturb what comes next. */
-async function inNamespace<T>(work: (path: string) => Promise<T>): Promise<T> {
+/**
+ * Runs in a new namespace, which must then hold the destinations. It is emptied
+ * before it goes: its end must not disturb what is measured next.
+ */
+async function inNamespace(
+  changes: readonly Change[],
+  work: (path: string) => Promise<number>,
+): Promise<number> {
   const path = `/run/netns/bench-${process.pid}`
   createNamespace(path)
   try {
     // Without loopback every address counts as broadcast, and IPVS refuses it.
     runInNamespace(path, () => execFileSync('ip', ['link', 'set', 'lo', 'up']))
     const result = await work(path)
+    const table = runInNamespace(path, () => readFileSync('/proc/thread-self/net/ip_vs', 'latin1'))
+    const found = table.split('\n  -> ').length - 2 // one is the heading's
+    const wanted = changes.filter(({ object }) => object.kind === 'destination').length
+    if (found !== wanted) throw new Error(`${found} destinations are there, ${wanted} should be`)
     runInNamespace(path, () => execFileSync('ipvsadm', ['-C']))
     return result
   } finally {
@@ -46,14 +57,17 @@ function requestFor({ object }: Change): Request {
 
 /** The messages of these changes in prepared batches, through the addon and nothing else; milliseconds. */
 export async function rawNetlink(changes: readonly Change[]): Promise<number> {
-  return inNamespace(async path => {
+  return inNamespace(changes, async path => {
     const connection = NetlinkConnection.open('generic', path)
     const [family] = await connection.get(getFamily('IPVS'))
     connection.close()
-    const messages = changes.map(change => ({ ...requestFor(change), type: family!.id! }))
     const buffers: Buffer[] = []
-    for (let at = 0; at < messages.length; at += batch)
-      buffers.push(encodeMessages(messages.slice(at, at + batch), at + 1, 'last'))
+    const batch = new Batch()
+    for (let at = 0; at < changes.length; at += batchMessages) {
+      batch.begin(at + 1)
+      for (const change of changes.slice(at, at + batchMessages)) batch.add(requestFor(change), family!.id!)
+      buffers.push(Buffer.from(batch.end('last')))
+    }
     const socket = openNetlink(generic, path)
     try {
       const since = performance.now()
@@ -78,7 +92,7 @@ export async function ipvsadmRestore(changes: readonly Change[]): Promise<number
     return [`-a -f ${object.fwmark} -r ${object.address}:${object.port} -m -w ${object.weight}`]
   })
   const input = `${lines.join('\n')}\n`
-  return inNamespace(async path => {
+  return inNamespace(changes, async path => {
     const since = performance.now()
     runInNamespace(path, () => execFileSync('ipvsadm', ['-R'], { input }))
     return performance.now() - since

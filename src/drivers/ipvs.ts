@@ -120,6 +120,7 @@ async function applyAll(
 ): Promise<void> {
   const making = changes.filter(change => change.type !== 'remove' || change.object.kind !== 'timeouts')
   const retries = await send(making, requestFor, connection, outcomes)
+  const reasons = new Map(retries.map(({ change, error }) => [change, error]))
   const modules = new Set(retries.flatMap(({ change, error }) => missingScheduler(change, error) ?? []))
   for (const name of modules) await loadModule(`ip_vs_${name}`)
   const still = await send(
@@ -131,8 +132,7 @@ async function applyAll(
   for (const { change, error } of still) outcomes.fail(change, explain(change, error))
 
   function retryFor(change: Change): Request {
-    const { error } = retries.find(retry => retry.change === change)!
-    return alternativeFor(change, error) ?? requestFor(change)
+    return alternativeFor(change, reasons.get(change)!) ?? requestFor(change)
   }
 }
 
@@ -149,14 +149,14 @@ async function send(
   outcomes: Outcomes,
 ): Promise<Refused[]> {
   if (changes.length === 0) return []
-  const errors = await connection.request(changes.map(toRequest))
+  const errors = await connection.requestEach(changes, toRequest)
   const refused: Refused[] = []
-  for (const [i, error] of errors.entries()) {
+  errors.forEach((error, i) => {
     const change = changes[i]!
-    if (!error || isSoAlready(change, error)) continue
+    if (!error || isSoAlready(change, error)) return
     if (alternativeFor(change, error) || missingScheduler(change, error)) refused.push({ change, error })
     else outcomes.fail(change, explain(change, error))
-  }
+  })
   return refused
 }
 

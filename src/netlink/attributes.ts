@@ -7,63 +7,19 @@
  *     ├ length ┼ type ┼ value … padded to 4 bytes      (length without the padding)
  */
 import { align } from './message.js'
+import { Writer } from './writer.js'
 
 const nestedFlag = 0x8000 // NLA_F_NESTED, linux/netlink.h
 const networkOrderFlag = 0x4000 // NLA_F_NET_BYTEORDER
 const typeMask = 0x3fff // NLA_TYPE_MASK
-
-/** Growing buffer that attributes are written into. */
-export class Writer {
-  #buffer = Buffer.alloc(512)
-  #length = 0
-
-  /** Reserves `size` zeroed bytes; returns their offset, good until the next reservation. */
-  reserve(size: number): number {
-    const offset = this.#length
-    this.#length += size
-    if (this.#length > this.#buffer.length) {
-      const larger = Buffer.alloc(Math.max(this.#length, this.#buffer.length * 2))
-      this.#buffer.copy(larger, 0, 0, offset)
-      this.#buffer = larger
-    }
-    const buffer = this.#buffer
-    for (let at = offset; at < this.#length; at++) buffer[at] = 0
-    return offset
-  }
-
-  get buffer(): Buffer {
-    return this.#buffer
-  }
-
-  /** Writes one attribute whose value `write` appends. */
-  attribute(type: number, write: () => void): void {
-    const start = this.reserve(4)
-    write()
-    this.#buffer.writeUInt16LE(this.#length - start, start)
-    this.#buffer.writeUInt16LE(type, start + 2)
-    this.reserve(align(this.#length) - this.#length)
-  }
-
-  append(bytes: Uint8Array): void {
-    const offset = this.reserve(bytes.length)
-    this.#buffer.set(bytes, offset)
-  }
-
-  /** A copy of all that was written; the writer is empty afterwards. */
-  take(): Buffer {
-    const bytes = Buffer.from(this.#buffer.subarray(0, this.#length))
-    this.#length = 0
-    return bytes
-  }
-}
 
 /** How one value is written and read. */
 export interface Codec<T> {
   /** NLA_F_* to set on attributes of this kind. */
   readonly flags: number
   write(out: Writer, value: T): void
-  /** Throws RangeError on too few bytes. */
-  read(bytes: Buffer): T
+  /** Reads the value between `start` and `end`. Throws RangeError on too few bytes. */
+  read(bytes: Buffer, start: number, end: number): T
 }
 
 /** A type that may occur any number of times. */
@@ -76,7 +32,9 @@ export type Fields = Readonly<Record<string, readonly [type: number, codec: Code
 /** The values a table describes; every one may be missing. */
 export type Values<F> = {
   -readonly [K in keyof F]?:
-    | (F[K] extends readonly [number, { read(bytes: Buffer): infer T }] ? T : never)
+    | (F[K] extends readonly [number, { read(bytes: Buffer, start: number, end: number): infer T }]
+        ? T
+        : never)
     | undefined
 }
 
@@ -84,54 +42,70 @@ export interface AttributeTable<F> extends Codec<Values<F>> {
   readonly fields: F
   /** `header`, where given, comes before the attributes; its length must be a multiple of 4. */
   encode(values: Values<F>, header?: Uint8Array): Buffer
-  decode(bytes: Buffer): Values<F>
-}
-
-/** Calls `visit` for each attribute in `bytes`; stops at a damaged one. */
-export function eachAttribute(bytes: Buffer, visit: (type: number, value: Buffer) => void): void {
-  let offset = 0
-  while (offset + 4 <= bytes.length) {
-    const length = bytes.readUInt16LE(offset)
-    if (length < 4 || offset + length > bytes.length) return
-    visit(bytes.readUInt16LE(offset + 2) & typeMask, bytes.subarray(offset + 4, offset + length))
-    offset += align(length)
-  }
+  /** `start`: where the attributes begin, behind a header. */
+  decode(bytes: Buffer, start?: number): Values<F>
 }
 
 /** One for all tables: thousands of messages are encoded in a row, and none while another is. */
 const shared = new Writer()
+
+interface Field {
+  readonly name: string
+  /** With its flags. */
+  readonly type: number
+  /** Codec of one attribute. */
+  readonly item: Codec<unknown>
+  /** Whether there may be several. */
+  readonly many: boolean
+}
+
+function fieldOf(name: string, type: number, codec: Codec<unknown> | Repeated<unknown>): Field {
+  const many = 'item' in codec
+  const item = many ? codec.item : codec
+  return { name, type: type | item.flags, item, many }
+}
+
+function writeOne(out: Writer, type: number, item: Codec<unknown>, value: unknown): void {
+  const start = out.begin(type)
+  item.write(out, value)
+  out.end(start)
+}
 
 /** Makes a table. Attributes are written in the order of declaration. */
 export function attributes<const F extends Record<string, readonly [number, unknown]>>(
   fields: F,
 ): AttributeTable<F> {
   const entries = Object.entries(fields) as [string, [number, Codec<unknown> | Repeated<unknown>]][]
-  const byType = new Map(entries.map(([name, [type, codec]]) => [type, [name, codec] as const]))
+  const all = entries.map(([name, [type, codec]]) => fieldOf(name, type, codec))
+  const byType: (Field | undefined)[] = []
+  for (const field of all) byType[field.type & typeMask] = field
   const table: AttributeTable<F> = {
     fields,
     flags: nestedFlag,
     write(out, values) {
-      for (const [name, [type, codec]] of entries) {
+      for (let i = 0; i < all.length; i++) {
+        const { name, type, item, many } = all[i] as Field // an iterator would cost an object per attribute
         const value = (values as Record<string, unknown>)[name]
         if (value === undefined) continue
-        if ('item' in codec) {
-          for (const item of value as unknown[])
-            out.attribute(type | codec.item.flags, () => codec.item.write(out, item))
-        } else out.attribute(type | codec.flags, () => codec.write(out, value))
+        if (many) for (const one of value as unknown[]) writeOne(out, type, item, one)
+        else writeOne(out, type, item, value)
       }
     },
-    read(bytes) {
+    // Damage ends the reading: what came before it counts.
+    read(bytes, start, end) {
       const values: Record<string, unknown> = {}
-      eachAttribute(bytes, (type, value) => {
-        const field = byType.get(type)
-        if (!field) return
-        const [name, codec] = field
-        if ('item' in codec) {
-          const list = (values[name] ?? []) as unknown[]
-          list.push(codec.item.read(value))
-          values[name] = list
-        } else values[name] = codec.read(value)
-      })
+      for (let at = start; at + 4 <= end; ) {
+        const length = bytes.readUInt16LE(at)
+        if (length < 4 || at + length > end) break
+        const field = byType[bytes.readUInt16LE(at + 2) & typeMask]
+        if (field) {
+          const value = field.item.read(bytes, at + 4, at + length)
+          if (!field.many) values[field.name] = value
+          else if (values[field.name]) (values[field.name] as unknown[]).push(value)
+          else values[field.name] = [value]
+        }
+        at += align(length)
+      }
       return values as Values<F>
     },
     encode(values, header) {
@@ -144,16 +118,21 @@ export function attributes<const F extends Record<string, readonly [number, unkn
       }
       return shared.take()
     },
-    decode: bytes => table.read(bytes),
+    decode: (bytes, start = 0) => table.read(bytes, start, bytes.length),
   }
   return table
+}
+
+/** Throws RangeError unless `size` bytes lie between `start` and `end`. */
+export function checkSize(start: number, end: number, size: number): void {
+  if (end - start < size) throw new RangeError(`an attribute of ${size} bytes has only ${end - start}`)
 }
 
 function fixed<T>(
   size: number,
   flags: number,
   write: (buffer: Buffer, offset: number, value: T) => void,
-  read: (bytes: Buffer) => T,
+  read: (bytes: Buffer, offset: number) => T,
 ): Codec<T> {
   return {
     flags,
@@ -161,7 +140,10 @@ function fixed<T>(
       const offset = out.reserve(size)
       write(out.buffer, offset, value)
     },
-    read,
+    read(bytes, start, end) {
+      checkSize(start, end, size)
+      return read(bytes, start)
+    },
   }
 }
 
@@ -169,51 +151,51 @@ export const u8 = fixed<number>(
   1,
   0,
   (b, at, v) => b.writeUInt8(v, at),
-  b => b.readUInt8(0),
+  (b, at) => b.readUInt8(at),
 )
 export const u16 = fixed<number>(
   2,
   0,
   (b, at, v) => b.writeUInt16LE(v, at),
-  b => b.readUInt16LE(0),
+  (b, at) => b.readUInt16LE(at),
 )
 /** struct fib_rule_port_range, linux/fib_rules.h: two ports in host order, inclusive. */
 export const portRange = fixed<{ readonly first: number; readonly last: number }>(
   4,
   0,
   (b, at, v) => b.writeUInt16LE(v.last, b.writeUInt16LE(v.first, at)),
-  b => ({ first: b.readUInt16LE(0), last: b.readUInt16LE(2) }),
+  (b, at) => ({ first: b.readUInt16LE(at), last: b.readUInt16LE(at + 2) }),
 )
 export const u32 = fixed<number>(
   4,
   0,
   (b, at, v) => b.writeUInt32LE(v, at),
-  b => b.readUInt32LE(0),
+  (b, at) => b.readUInt32LE(at),
 )
 export const i32 = fixed<number>(
   4,
   0,
   (b, at, v) => b.writeInt32LE(v, at),
-  b => b.readInt32LE(0),
+  (b, at) => b.readInt32LE(at),
 )
 export const u64 = fixed<bigint>(
   8,
   0,
   (b, at, v) => b.writeBigUInt64LE(v, at),
-  b => b.readBigUInt64LE(0),
+  (b, at) => b.readBigUInt64LE(at),
 )
 /** Network order, without saying so in the attribute's type. */
 export const u16be = fixed<number>(
   2,
   0,
   (b, at, v) => b.writeUInt16BE(v, at),
-  b => b.readUInt16BE(0),
+  (b, at) => b.readUInt16BE(at),
 )
 export const u32be = fixed<number>(
   4,
   0,
   (b, at, v) => b.writeUInt32BE(v, at),
-  b => b.readUInt32BE(0),
+  (b, at) => b.readUInt32BE(at),
 )
 /** Network order, said by NLA_F_NET_BYTEORDER, as ipset demands. */
 export const netU16 = { ...u16be, flags: networkOrderFlag }
@@ -222,7 +204,7 @@ export const netU64 = fixed<bigint>(
   8,
   networkOrderFlag,
   (b, at, v) => b.writeBigUInt64BE(v, at),
-  b => b.readBigUInt64BE(0),
+  (b, at) => b.readBigUInt64BE(at),
 )
 
 /** NUL-terminated text. */
@@ -232,9 +214,9 @@ export const string: Codec<string> = {
     const offset = out.reserve(Buffer.byteLength(value) + 1)
     out.buffer.write(value, offset)
   },
-  read(bytes) {
-    const end = bytes.indexOf(0)
-    return bytes.toString('utf8', 0, end < 0 ? bytes.length : end)
+  read(bytes, start, end) {
+    const nul = bytes.indexOf(0, start)
+    return bytes.toString('utf8', start, nul < 0 ? end : Math.min(nul, end))
   },
 }
 
@@ -244,7 +226,7 @@ export const binary: Codec<Uint8Array> = {
   write(out, value) {
     out.append(value)
   },
-  read: bytes => Buffer.from(bytes),
+  read: (bytes, start, end) => Buffer.from(bytes.subarray(start, end)),
 }
 
 /** An attribute whose presence is its value. */
@@ -254,8 +236,8 @@ export const flag: Codec<true> = { flags: 0, write() {}, read: () => true }
 export const ipv4 = fixed<string>(
   4,
   0,
-  (b, at, v) => b.set(parseIPv4(v), at),
-  b => formatIPv4(b),
+  (b, at, v) => writeIPv4(b, at, v),
+  (b, at) => formatIPv4(b, at),
 )
 export const netIPv4 = { ...ipv4, flags: networkOrderFlag }
 
@@ -280,21 +262,41 @@ export function repeated<T>(item: Codec<T>): Repeated<T> {
     flags: 0,
     item,
     write() {},
-    read: bytes => [item.read(bytes)],
+    read: (bytes, start, end) => [item.read(bytes, start, end)],
   }
 }
 
 /** `10.0.0.1` → 4 bytes. Throws RangeError on anything else. */
 export function parseIPv4(text: string): Uint8Array {
-  const parts = text.split('.')
-  const bytes = Uint8Array.from(parts, Number)
-  if (parts.length !== 4 || parts.some(part => !/^\d{1,3}$/.test(part) || Number(part) > 255))
-    throw new RangeError(`"${text}" is not an IPv4 address`)
+  const bytes = new Uint8Array(4)
+  writeIPv4(bytes, 0, text)
   return bytes
 }
 
-/** First 4 bytes → `10.0.0.1`. */
-export function formatIPv4(bytes: Uint8Array): string {
-  if (bytes.length < 4) throw new RangeError('an IPv4 address has 4 bytes')
-  return `${bytes[0]}.${bytes[1]}.${bytes[2]}.${bytes[3]}`
+const zero = 48
+const dot = 46
+
+/** Writes the 4 bytes of `10.0.0.1` at `offset`, digit by digit: there are thousands to write. Throws RangeError. */
+export function writeIPv4(bytes: Uint8Array, offset: number, text: string): void {
+  let at = offset
+  let digits = 0
+  let value = 0
+  for (let i = 0; i <= text.length; i++) {
+    const code = i < text.length ? text.charCodeAt(i) : dot
+    if (code === dot && digits > 0 && at < offset + 4) {
+      bytes[at++] = value
+      digits = 0
+      value = 0
+    } else if (code >= zero && code <= zero + 9 && digits < 3 && value * 10 + code - zero <= 255) {
+      value = value * 10 + code - zero
+      digits++
+    } else throw new RangeError(`"${text}" is not an IPv4 address`)
+  }
+  if (at !== offset + 4) throw new RangeError(`"${text}" is not an IPv4 address`)
+}
+
+/** 4 bytes → `10.0.0.1`. Throws RangeError when there are fewer. */
+export function formatIPv4(bytes: Uint8Array, offset = 0): string {
+  if (bytes.length < offset + 4) throw new RangeError('an IPv4 address has 4 bytes')
+  return `${bytes[offset]}.${bytes[offset + 1]}.${bytes[offset + 2]}.${bytes[offset + 3]}`
 }

@@ -7,15 +7,13 @@ import { closeSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { MeshError, NetlinkError } from '../errors.js'
 import { type AddonError, type ExchangeResult, exchange, isAddonError, openNetlink } from './addon.js'
+import { type Acknowledgement, Batch } from './batch.js'
 import { errnoName } from './errno.js'
 import { familyModule, getFamily } from './generic.js'
 import {
-  align,
   decodeAnswer,
   decodeMessages,
-  encodeMessages,
   flags,
-  headerLength,
   type Message,
   messageTypes,
   type Query,
@@ -55,6 +53,7 @@ export class NetlinkConnection {
   readonly protocol: NetlinkProtocol
   readonly #descriptor: number
   readonly #families = new Map<string, number>()
+  readonly #batch = new Batch()
   #sequence = 1
   #tail: Promise<unknown> = Promise.resolve()
   #waiting = 0
@@ -87,35 +86,58 @@ export class NetlinkConnection {
    * get that error. Throws only MESH_UNSUPPORTED, for a generic family the kernel lacks.
    */
   async request(requests: readonly Request[]): Promise<(NetlinkError | null)[]> {
+    return this.requestEach(requests, request => request)
+  }
+
+  /**
+   * The same for thousands: `toRequest` is called for an item when its turn comes, and
+   * once more if its request fails.
+   */
+  async requestEach<T>(
+    items: readonly T[],
+    toRequest: (item: T) => Request,
+  ): Promise<(NetlinkError | null)[]> {
     return this.#exclusively(async () => {
-      const types: number[] = []
-      for (const request of requests) types.push(await this.#typeOf(request))
-      const outcomes: (NetlinkError | null)[] = []
-      while (outcomes.length < requests.length) {
-        const end = batchEnd(requests, outcomes.length)
-        const batch = requests.slice(outcomes.length, end)
-        messagesSent.changes += batch.length
-        outcomes.push(...(await this.#send(batch, types.slice(outcomes.length, end))))
+      const outcomes: (NetlinkError | null)[] = new Array(items.length).fill(null)
+      for (let start = 0; start < items.length; ) {
+        await this.#typeOf(toRequest(items[start] as T))
+        start = await this.#send(items, toRequest, start, outcomes)
       }
       return outcomes
     })
   }
 
-  async #send(batch: readonly Request[], types: readonly number[]): Promise<(NetlinkError | null)[]> {
-    const { messages, result, firstSequence } = await this.#exchange(batch, types, 'last', false)
+  /** Sends what fits into one batch, from `start` on; returns the index after it. */
+  async #send<T>(
+    items: readonly T[],
+    toRequest: (item: T) => Request,
+    start: number,
+    outcomes: (NetlinkError | null)[],
+  ): Promise<number> {
+    let end = start
+    const requestAt = (index: number) => toRequest(items[index] as T)
+    const { messages, result, firstSequence } = await this.#exchange('last', false, () => {
+      if (end === items.length || end - start === batchMessages || this.#batch.length > batchBytes)
+        return null
+      const request = requestAt(end)
+      // A family whose number is not known yet begins the next batch.
+      if (this.#knownType(request) === undefined) return null
+      end++
+      return request
+    })
+    messagesSent.changes += end - start
     // No word of a request means success, provided that the last one's answer came.
-    const unknown = (request: Request) =>
-      result.errno === 0 ? null : failureOf(request, result.errno, `no answer, ${result.syscall} failed`)
-    const outcomes = batch.map(unknown)
+    if (result.errno !== 0)
+      for (let index = start; index < end; index++)
+        outcomes[index] = failureOf(requestAt(index), result.errno, `no answer, ${result.syscall} failed`)
     for (const message of messages) {
       if (message.type !== messageTypes.error) continue
-      const index = (message.sequence - firstSequence) >>> 0
-      const request = batch[index]
-      if (!request) continue
-      const answer = decodeAnswer(message)
-      outcomes[index] = answer.errno === 0 ? null : failureOf(request, answer.errno, answer.kernelMessage)
+      const index = start + ((message.sequence - firstSequence) >>> 0)
+      if (index >= end) continue
+      const { errno, kernelMessage } = decodeAnswer(message)
+      outcomes[index] = errno === 0 ? null : failureOf(requestAt(index), errno, kernelMessage)
     }
-    return outcomes
+    return end
   }
 
   /** Asks for something single and returns the decoded answers. Throws NetlinkError. */
@@ -124,9 +146,9 @@ export class NetlinkConnection {
   }
 
   async #get<T>(query: Query<T>): Promise<T[]> {
-    const type = await this.#typeOf(query)
+    await this.#typeOf(query)
     messagesSent.queries++
-    const { messages, result } = await this.#exchange([query], [type], 'last', false)
+    const { messages, result } = await this.#exchange('last', false, each([query]))
     const values = readValues(query, messages)
     if (result.errno !== 0) throw failureOf(query, result.errno, `${result.syscall} failed`)
     return values
@@ -170,10 +192,9 @@ export class NetlinkConnection {
       const query = queries[index] as Query<T>
       return { ...query, flags: query.flags | flags.dump }
     })
-    const types: number[] = []
-    for (const query of batch) types.push(await this.#typeOf(query))
+    for (const query of batch) if (this.#knownType(query) === undefined) await this.#typeOf(query)
     messagesSent.queries += batch.length
-    const { messages, result, firstSequence } = await this.#exchange(batch, types, 'none', true)
+    const { messages, result, firstSequence } = await this.#exchange('none', true, each(batch))
     const bySequence = new Map<number, Message[]>()
     for (const message of messages) {
       const list = bySequence.get(message.sequence)
@@ -216,35 +237,42 @@ export class NetlinkConnection {
     }
   }
 
+  /** Sends the requests that `next` gives until it gives null, and collects the answers. */
   async #exchange(
-    requests: readonly Request[],
-    types: readonly number[],
-    ack: 'last' | 'none',
+    acknowledgement: Acknowledgement,
     oneByOne: boolean,
+    next: () => Request | null,
   ): Promise<Exchanged> {
     const firstSequence = this.#sequence
-    this.#sequence = (this.#sequence + requests.length) >>> 0
-    const numbered = requests.map((request, index) => ({ ...request, type: types[index] as number }))
-    const trace = tracing()
-    if (trace)
-      requests.forEach((request, index) => {
-        traceRequest(this.protocol, (firstSequence + index) >>> 0, request, types[index] as number)
-      })
-    const bytes = encodeMessages(numbered, firstSequence, ack)
-    const result = await exchange(this.#descriptor, bytes, oneByOne, deadline)
+    const traced: Request[] | null = tracing() ? [] : null
+    this.#batch.begin(firstSequence)
+    for (let request = next(); request; request = next()) {
+      const type = this.#knownType(request) as number
+      this.#batch.add(request, type)
+      traced?.push(request)
+      if (traced) traceRequest(this.protocol, this.#sequence, request, type)
+      this.#sequence = (this.#sequence + 1) >>> 0
+    }
+    // The addon copies the bytes before it returns its promise.
+    const result = await exchange(this.#descriptor, this.#batch.end(acknowledgement), oneByOne, deadline)
     const messages = decodeMessages(result.replies)
-    if (trace)
+    if (traced)
       for (const message of messages)
-        traceReply(this.protocol, message, requests[(message.sequence - firstSequence) >>> 0])
+        traceReply(this.protocol, message, traced[(message.sequence - firstSequence) >>> 0])
     return { messages, result, firstSequence }
   }
 
+  #knownType({ type }: Request): number | undefined {
+    return typeof type === 'number' ? type : this.#families.get(type)
+  }
+
+  /** nlmsg_type of a request; from now on it is a known one. Throws MESH_UNSUPPORTED. */
   async #typeOf(request: Request): Promise<number> {
-    if (typeof request.type === 'number') return request.type
-    const known = this.#families.get(request.type)
+    const known = this.#knownType(request)
     if (known !== undefined) return known
-    const id = await this.#lookUp(request.type)
-    this.#families.set(request.type, id)
+    const family = String(request.type)
+    const id = await this.#lookUp(family)
+    this.#families.set(family, id)
     return id
   }
 
@@ -269,16 +297,10 @@ function failureOf(request: Request, errno: number, kernelMessage: string | null
   return new NetlinkError(request.operation, request.subject, errno, errnoName(errno), kernelMessage)
 }
 
-/** Index after the last request of the batch that begins at `start`. */
-function batchEnd(requests: readonly Request[], start: number): number {
-  let bytes = 0
-  let end = start
-  while (end < requests.length && end - start < batchMessages) {
-    bytes += align(headerLength + (requests[end] as Request).payload.length)
-    if (bytes > batchBytes && end > start) break
-    end++
-  }
-  return end
+/** Gives the items one by one, then null. */
+function each<T>(items: readonly T[]): () => T | null {
+  let next = 0
+  return () => items[next++] ?? null
 }
 
 /**

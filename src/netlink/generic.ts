@@ -7,6 +7,7 @@
  */
 import { attributes, string, u16, u32, type Values } from './attributes.js'
 import type { Query } from './message.js'
+import type { Writer } from './writer.js'
 
 export const genericHeaderLength = 4 // GENL_HDRLEN, linux/genetlink.h
 
@@ -15,9 +16,11 @@ export function genericHeader(command: number, version: number): Uint8Array {
   return Uint8Array.of(command, version, 0, 0)
 }
 
-/** The attributes of a generic message; none when it is too short to have any. */
-export function genericBody(payload: Buffer): Buffer {
-  return payload.subarray(genericHeaderLength)
+/** The same, appended to a batch. */
+export function writeGenericHeader(out: Writer, command: number, version: number): void {
+  const offset = out.reserve(genericHeaderLength)
+  out.buffer.writeUInt8(command, offset)
+  out.buffer.writeUInt8(version, offset + 1)
 }
 
 const controllerType = 16 // GENL_ID_CTRL, linux/genetlink.h
@@ -38,7 +41,7 @@ export function getFamily(name: string): Query<Values<typeof familyAttributes.fi
     type: controllerType,
     flags: 0,
     payload: familyAttributes.encode({ name }, genericHeader(getFamilyCommand, 1)),
-    decode: payload => familyAttributes.decode(genericBody(payload)),
+    decode: payload => familyAttributes.decode(payload, genericHeaderLength),
   }
 }
 

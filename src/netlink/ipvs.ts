@@ -1,118 +1,24 @@
 /**
  * IPVS over generic netlink: virtual services, their destinations, timeouts.
- * Builders return requests for a batch; nothing here touches a socket.
- *
- * Ports and addresses are in network order, all else in host order. A virtual
+ * Builders return requests for a batch; nothing here touches a socket. A virtual
  * service is matched by fwmark, or by protocol, address and port.
  */
+import { type Values, writeIPv4 } from './attributes.js'
+import { genericHeader, genericHeaderLength, writeGenericHeader } from './generic.js'
 import {
-  attributes,
-  binary,
-  formatIPv4,
-  i32,
-  parseIPv4,
-  string,
-  u16,
-  u16be,
-  u32,
-  u64,
-  type Values,
-  type Writer,
-} from './attributes.js'
-import { genericBody, genericHeader } from './generic.js'
+  commandAttributes,
+  commands,
+  destinationAttributes,
+  infoAttributes,
+  serviceAttributes,
+  type statsAttributes,
+} from './ipvs-attributes.js'
 import { flags, type Query, type Request } from './message.js'
+import { placeOf } from './template.js'
+import { Writer } from './writer.js'
 
 const family = 'IPVS' // IPVS_GENL_NAME, linux/ip_vs.h
 const version = 1 // IPVS_GENL_VERSION
-
-/** IPVS_CMD_*, linux/ip_vs.h. */
-const commands = {
-  newService: 1,
-  setService: 2,
-  delService: 3,
-  getService: 4,
-  newDest: 5,
-  setDest: 6,
-  delDest: 7,
-  getDest: 8,
-  setConfig: 12,
-  getConfig: 13,
-  getInfo: 15,
-} as const
-
-/** union nf_inet_addr: 16 bytes, an IPv4 address in the first 4. */
-const inetAddress = {
-  flags: 0,
-  write(out: Writer, value: string) {
-    const offset = out.reserve(16)
-    out.buffer.set(parseIPv4(value), offset)
-  },
-  read: (bytes: Buffer) => formatIPv4(bytes),
-}
-
-/** struct ip_vs_flags: only the bits in `mask` are set. */
-const serviceFlags = {
-  flags: 0,
-  write(out: Writer, value: { flags: number; mask: number }) {
-    const offset = out.reserve(8)
-    out.buffer.writeUInt32LE(value.flags >>> 0, offset)
-    out.buffer.writeUInt32LE(value.mask >>> 0, offset + 4)
-  },
-  read: (bytes: Buffer) => ({ flags: bytes.readUInt32LE(0), mask: bytes.readUInt32LE(4) }),
-}
-
-/** IPVS_STATS_ATTR_* with 64-bit values (STATS64, since Linux 4.0); 11 is padding. */
-export const statsAttributes = attributes({
-  connections: [1, u64], // IPVS_STATS_ATTR_CONNS
-  incomingPackets: [2, u64], // IPVS_STATS_ATTR_INPKTS
-  outgoingPackets: [3, u64], // IPVS_STATS_ATTR_OUTPKTS
-  incomingBytes: [4, u64], // IPVS_STATS_ATTR_INBYTES
-  outgoingBytes: [5, u64], // IPVS_STATS_ATTR_OUTBYTES
-})
-
-/** IPVS_SVC_ATTR_*, linux/ip_vs.h. */
-export const serviceAttributes = attributes({
-  addressFamily: [1, u16], // IPVS_SVC_ATTR_AF
-  protocol: [2, u16], // IPVS_SVC_ATTR_PROTOCOL
-  address: [3, inetAddress], // IPVS_SVC_ATTR_ADDR
-  port: [4, u16be], // IPVS_SVC_ATTR_PORT        network order
-  fwmark: [5, u32], // IPVS_SVC_ATTR_FWMARK
-  scheduler: [6, string], // IPVS_SVC_ATTR_SCHED_NAME
-  flags: [7, serviceFlags], // IPVS_SVC_ATTR_FLAGS
-  timeout: [8, u32], // IPVS_SVC_ATTR_TIMEOUT     seconds, with the PERSISTENT flag
-  netmask: [9, binary], // IPVS_SVC_ATTR_NETMASK  a mask for IPv4, network order
-  stats64: [12, statsAttributes], // IPVS_SVC_ATTR_STATS64
-})
-
-/** IPVS_DEST_ATTR_*, linux/ip_vs.h. */
-export const destinationAttributes = attributes({
-  address: [1, inetAddress], // IPVS_DEST_ATTR_ADDR   16 bytes, v4 in the first 4
-  port: [2, u16be], // IPVS_DEST_ATTR_PORT            network order
-  forwardingMethod: [3, u32], // IPVS_DEST_ATTR_FWD_METHOD
-  weight: [4, u32], // IPVS_DEST_ATTR_WEIGHT
-  upperThreshold: [5, u32], // IPVS_DEST_ATTR_U_THRESH
-  lowerThreshold: [6, u32], // IPVS_DEST_ATTR_L_THRESH
-  active: [7, u32], // IPVS_DEST_ATTR_ACTIVE_CONNS
-  inactive: [8, u32], // IPVS_DEST_ATTR_INACT_CONNS
-  persistent: [9, u32], // IPVS_DEST_ATTR_PERSIST_CONNS
-  addressFamily: [11, u16], // IPVS_DEST_ATTR_ADDR_FAMILY   absent before Linux 3.18
-  stats64: [12, statsAttributes], // IPVS_DEST_ATTR_STATS64
-})
-
-/** IPVS_CMD_ATTR_*, linux/ip_vs.h. */
-export const commandAttributes = attributes({
-  service: [1, serviceAttributes], // IPVS_CMD_ATTR_SERVICE
-  destination: [2, destinationAttributes], // IPVS_CMD_ATTR_DEST
-  tcp: [4, i32], // IPVS_CMD_ATTR_TIMEOUT_TCP
-  tcpFin: [5, i32], // IPVS_CMD_ATTR_TIMEOUT_TCP_FIN
-  udp: [6, i32], // IPVS_CMD_ATTR_TIMEOUT_UDP
-})
-
-/** IPVS_INFO_ATTR_*, linux/ip_vs.h. */
-const infoAttributes = attributes({
-  version: [1, u32], // IPVS_INFO_ATTR_VERSION
-  connectionTableSize: [2, u32], // IPVS_INFO_ATTR_CONN_TAB_SIZE
-})
 
 const inet = 2 // AF_INET
 const persistentFlag = 0x1 // IP_VS_SVC_F_PERSISTENT; IP_VS_SVC_F_HASHED (0x2) is the kernel's own
@@ -199,18 +105,40 @@ function serviceKeyValues(key: ServiceKey): Values<typeof serviceAttributes.fiel
   return { addressFamily: inet, protocol: key.protocol, address: key.address, port: key.port }
 }
 
-function request(
-  operation: string,
-  subject: string,
-  command: number,
-  values: Values<typeof commandAttributes.fields>,
-): Request {
-  return {
-    operation,
-    subject,
-    type: family,
-    flags: 0,
-    payload: commandAttributes.encode(values, genericHeader(command, version)),
+type CommandValues = Values<typeof commandAttributes.fields>
+
+function request(operation: string, subject: string, command: number, values: CommandValues): Request {
+  const payload = commandAttributes.encode(values, genericHeader(command, version))
+  return { operation, subject, type: family, flags: 0, payload }
+}
+
+/**
+ * A change of a virtual service or destination. Its bytes and words are made when they
+ * are asked for: a first pass sends thousands of them and tells of hardly any.
+ */
+class ChangeRequest implements Request {
+  readonly type = family
+  readonly flags = 0
+  constructor(
+    readonly operation: string,
+    private readonly command: number,
+    private readonly key: ServiceKey,
+    private readonly values: CommandValues,
+  ) {}
+
+  get subject(): string {
+    const { destination } = this.values
+    const service = describeService(this.key)
+    return destination ? `${destination.address}:${destination.port} of ${service}` : service
+  }
+
+  get payload(): Buffer {
+    return commandAttributes.encode(this.values, genericHeader(this.command, version))
+  }
+
+  writeTo(out: Writer): void {
+    writeGenericHeader(out, this.command, version)
+    commandAttributes.write(out, this.values)
   }
 }
 
@@ -232,30 +160,19 @@ function serviceValues(
 /** EEXIST: there already. ENOENT: no such scheduler. */
 export function addService(key: ServiceKey, configuration: ServiceConfiguration): Request {
   const service = serviceValues(key, configuration)
-  return request('add virtual service', describeService(key), commands.newService, { service })
+  return new ChangeRequest('add virtual service', commands.newService, key, { service })
 }
 
 /** ESRCH: no such virtual service. ENOENT: no such scheduler. */
 export function updateService(key: ServiceKey, configuration: ServiceConfiguration): Request {
   const service = serviceValues(key, configuration)
-  return request('update virtual service', describeService(key), commands.setService, { service })
+  return new ChangeRequest('update virtual service', commands.setService, key, { service })
 }
 
 /** Its destinations go with it. ESRCH: gone already. */
 export function deleteService(key: ServiceKey): Request {
-  return request('delete virtual service', describeService(key), commands.delService, {
-    service: serviceKeyValues(key),
-  })
-}
-
-function destinationRequest(
-  verb: string,
-  command: number,
-  key: ServiceKey,
-  destination: Values<typeof destinationAttributes.fields>,
-): Request {
-  const subject = `${destination.address}:${destination.port} of ${describeService(key)}`
-  return request(`${verb} destination`, subject, command, { service: serviceKeyValues(key), destination })
+  const service = serviceKeyValues(key)
+  return new ChangeRequest('delete virtual service', commands.delService, key, { service })
 }
 
 function destinationValues(
@@ -272,23 +189,99 @@ function destinationValues(
   }
 }
 
+/** A complete message about a destination of a fwmark; see placeOf. */
+const template = commandAttributes.encode(
+  {
+    service: serviceKeyValues(0),
+    destination: destinationValues({ address: '0.0.0.0', port: 0, weight: 0 }),
+  },
+  genericHeader(commands.newDest, version),
+)
+
+function placeIn(part: 'service' | 'destination', type: number): number {
+  return placeOf(template, genericHeaderLength, [commandAttributes.fields[part][0], type])
+}
+
+const places = {
+  fwmark: placeIn('service', serviceAttributes.fields.fwmark[0]),
+  address: placeIn('destination', destinationAttributes.fields.address[0]),
+  port: placeIn('destination', destinationAttributes.fields.port[0]),
+  forwardingMethod: placeIn('destination', destinationAttributes.fields.forwardingMethod[0]),
+  weight: placeIn('destination', destinationAttributes.fields.weight[0]),
+  upperThreshold: placeIn('destination', destinationAttributes.fields.upperThreshold[0]),
+  lowerThreshold: placeIn('destination', destinationAttributes.fields.lowerThreshold[0]),
+} as const
+
+/** A destination of a fwmark is added or changed: the request that comes by the ten thousand. */
+class DestinationRequest implements Request {
+  readonly type = family
+  readonly flags = 0
+  constructor(
+    readonly operation: string,
+    private readonly command: number,
+    private readonly fwmark: number,
+    private readonly destination: DestinationConfiguration,
+  ) {}
+
+  get subject(): string {
+    return `${this.destination.address}:${this.destination.port} of ${describeService(this.fwmark)}`
+  }
+
+  get payload(): Buffer {
+    const out = new Writer()
+    this.writeTo(out)
+    return out.take()
+  }
+
+  writeTo(out: Writer): void {
+    const start = out.append(template)
+    const { buffer } = out
+    const { address, port, weight, upperThreshold = 0, lowerThreshold = 0 } = this.destination
+    const method = forwardingMethods.indexOf(this.destination.forwardingMethod ?? 'masquerade')
+    buffer[start] = this.command
+    buffer.writeUInt32LE(this.fwmark, start + places.fwmark)
+    writeIPv4(buffer, start + places.address, address)
+    buffer.writeUInt16BE(port, start + places.port)
+    buffer.writeUInt32LE(method, start + places.forwardingMethod)
+    buffer.writeUInt32LE(weight, start + places.weight)
+    buffer.writeUInt32LE(upperThreshold, start + places.upperThreshold)
+    buffer.writeUInt32LE(lowerThreshold, start + places.lowerThreshold)
+  }
+}
+
+function destinationRequest(
+  operation: string,
+  command: number,
+  key: ServiceKey,
+  destination: DestinationConfiguration,
+): Request {
+  return typeof key === 'number'
+    ? new DestinationRequest(operation, command, key, destination)
+    : new ChangeRequest(operation, command, key, {
+        service: serviceKeyValues(key),
+        destination: destinationValues(destination),
+      })
+}
+
 /**
  * EEXIST: there already. ESRCH: no such virtual service. EINVAL: the address is a
  * broadcast one, as every address is in a namespace whose loopback link never was up.
  */
 export function addDestination(service: ServiceKey, destination: DestinationConfiguration): Request {
-  return destinationRequest('add', commands.newDest, service, destinationValues(destination))
+  return destinationRequest('add destination', commands.newDest, service, destination)
 }
 
 /** ENOENT: no such destination. ESRCH: no such virtual service. */
 export function updateDestination(service: ServiceKey, destination: DestinationConfiguration): Request {
-  return destinationRequest('update', commands.setDest, service, destinationValues(destination))
+  return destinationRequest('update destination', commands.setDest, service, destination)
 }
 
 /** ENOENT: gone already. ESRCH: no such virtual service. */
-export function deleteDestination(service: ServiceKey, destination: DestinationKey): Request {
-  const { address, port } = destination
-  return destinationRequest('delete', commands.delDest, service, { address, port, addressFamily: inet })
+export function deleteDestination(service: ServiceKey, { address, port }: DestinationKey): Request {
+  return new ChangeRequest('delete destination', commands.delDest, service, {
+    service: serviceKeyValues(service),
+    destination: { address, port, addressFamily: inet },
+  })
 }
 
 function statsOf(stats: Values<typeof statsAttributes.fields> | undefined) {
@@ -303,7 +296,7 @@ function statsOf(stats: Values<typeof statsAttributes.fields> | undefined) {
 
 /** null for what is not an IPv4 virtual service. */
 export function decodeService(payload: Buffer): ServiceReading | null {
-  const { service } = commandAttributes.decode(genericBody(payload))
+  const { service } = commandAttributes.decode(payload, genericHeaderLength)
   if (service?.addressFamily !== inet) return null
   const bits = service.flags?.flags ?? 0
   return {
@@ -320,7 +313,7 @@ export function decodeService(payload: Buffer): ServiceReading | null {
 
 /** null for what is not an IPv4 destination. */
 export function decodeDestination(payload: Buffer): DestinationReading | null {
-  const { destination } = commandAttributes.decode(genericBody(payload))
+  const { destination } = commandAttributes.decode(payload, genericHeaderLength)
   if (!destination || (destination.addressFamily ?? inet) !== inet) return null
   return {
     address: destination.address ?? '0.0.0.0',
@@ -374,7 +367,7 @@ export function getTimeouts(): Query<Timeouts> {
   return {
     ...request('get', 'IPVS timeouts', commands.getConfig, {}),
     decode(payload) {
-      const { tcp = 0, tcpFin = 0, udp = 0 } = commandAttributes.decode(genericBody(payload))
+      const { tcp = 0, tcpFin = 0, udp = 0 } = commandAttributes.decode(payload, genericHeaderLength)
       return { tcp, tcpFin, udp }
     },
   }
@@ -391,7 +384,7 @@ export function getInfo(): Query<Info> {
   return {
     ...request('get', 'IPVS version', commands.getInfo, {}),
     decode(payload) {
-      const info = infoAttributes.decode(genericBody(payload))
+      const info = infoAttributes.decode(payload, genericHeaderLength)
       const number = info.version ?? 0
       return {
         version: `${(number >> 16) & 0xff}.${(number >> 8) & 0xff}.${number & 0xff}`,

@@ -1,6 +1,7 @@
 /**
- * Netlink messages as bytes: header, flags, error answers. Pure; the sockets are
- * in connection.ts, the meaning of payloads in ipvs.ts, ipset.ts, link.ts, route.ts …
+ * Netlink messages: header, flags, error answers. Pure; they are put together in
+ * batch.ts, the sockets are in connection.ts, the meaning of payloads in ipvs.ts,
+ * ipset.ts, link.ts, route.ts …
  *
  *     0         4     6       8          12       16
  *     ├─ length ┼ type┼ flags ┼ sequence ┼─ port ─┼─ payload … padded to 4 bytes
@@ -8,6 +9,7 @@
  * Everything here is in host byte order.
  */
 import { endianness } from 'node:os'
+import type { Writer } from './writer.js'
 
 if (endianness() !== 'LE') throw new Error('the mesh runs on little-endian machines only')
 
@@ -22,6 +24,8 @@ export interface Request {
   /** NLM_F_* without NLM_F_REQUEST and NLM_F_ACK, which the connection sets. */
   readonly flags: number
   readonly payload: Uint8Array
+  /** Appends the payload to a batch; for requests that come by the thousand and have none of their own. */
+  writeTo?(out: Writer): void
 }
 
 /** A request that asks for data; `decode` turns one answer into a value, or null for one to skip. */
@@ -66,29 +70,6 @@ export const flags = {
 /** #define NLMSG_ALIGN(len) (((len) + 3) & ~3), and NLA_ALIGN the same */
 export function align(length: number): number {
   return (length + 3) & ~3
-}
-
-/** Writes messages into one buffer, numbered from `firstSequence`; `ack` asks an answer of the last one only. */
-export function encodeMessages(
-  requests: readonly { type: number; flags: number; payload: Uint8Array }[],
-  firstSequence: number,
-  ack: 'last' | 'all' | 'none',
-): Buffer {
-  let length = 0
-  for (const request of requests) length += align(headerLength + request.payload.length)
-  const buffer = Buffer.alloc(length)
-  let offset = 0
-  requests.forEach((request, index) => {
-    const size = headerLength + request.payload.length
-    const wantsAck = ack === 'all' || (ack === 'last' && index === requests.length - 1)
-    buffer.writeUInt32LE(size, offset)
-    buffer.writeUInt16LE(request.type, offset + 4)
-    buffer.writeUInt16LE(request.flags | flags.request | (wantsAck ? flags.ack : 0), offset + 6)
-    buffer.writeUInt32LE((firstSequence + index) >>> 0, offset + 8)
-    buffer.set(request.payload, offset + headerLength)
-    offset += align(size)
-  })
-  return buffer
 }
 
 /** Splits a buffer into its messages; a damaged rest is left out. */

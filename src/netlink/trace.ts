@@ -4,9 +4,9 @@
 import { inspect } from 'node:util'
 import * as rt from 'netlink/dist/rt/structs.js'
 import { errnoName } from './errno.js'
-import { genericBody } from './generic.js'
+import { genericHeaderLength } from './generic.js'
 import { decodeEntryCommand } from './ipset.js'
-import { commandAttributes } from './ipvs.js'
+import { commandAttributes } from './ipvs-attributes.js'
 import { decodeAnswer, type Message, messageTypes, type Request } from './message.js'
 
 /** Whether the environment asks for netlink traces; `MESH_TRACE` is a comma-separated list. */
@@ -26,7 +26,7 @@ function decodePayload(protocol: string, family: string, type: number, payload: 
       return `${rt.MessageType[type]} ${show({ ...data, ...attrs })}`
     }
     if (family === 'IPVS')
-      return `IPVS command ${payload[0]} ${show(commandAttributes.decode(genericBody(payload)))}`
+      return `IPVS command ${payload[0]} ${show(commandAttributes.decode(payload, genericHeaderLength))}`
     if (protocol === 'netfilter' && type >> 8 === 6)
       return `ipset command ${type & 0xff} ${show(decodeEntryCommand(payload))}`
   } catch {

@@ -2,7 +2,6 @@ import t from 'tap'
 import {
   addDestination,
   addService,
-  commandAttributes,
   decodeDestination,
   decodeService,
   deleteDestination,
@@ -13,7 +12,9 @@ import {
   listDestinations,
   listServices,
   setTimeouts,
+  updateDestination,
 } from '../../../src/netlink/ipvs.js'
+import { commandAttributes } from '../../../src/netlink/ipvs-attributes.js'
 import { Random } from '../../helpers/random.js'
 
 const hex = (text: string) => Buffer.from(text.replace(/[^0-9a-f]/g, ''), 'hex')
@@ -80,6 +81,15 @@ t.test('a destination carries all that the kernel demands', async t => {
            0800 0600 00000000
            0600 0b00 0200 0000`),
   )
+})
+
+t.test('a destination of a virtual service by address is told like one of a fwmark', async t => {
+  const destination = { address: '10.254.0.3', port: 80, weight: 7, forwardingMethod: 'tunnel' } as const
+  const key = { protocol: 6, address: '10.253.0.1', port: 80 }
+  const [byMark, byAddress] = [updateDestination(5, destination), updateDestination(key, destination)]
+  t.equal(byAddress.subject, '10.254.0.3:80 of tcp 10.253.0.1:80')
+  t.same(decodeDestination(byAddress.payload as Buffer), decodeDestination(byMark.payload as Buffer))
+  t.same([byMark.payload[0], byAddress.payload[0]], [6, 6])
 })
 
 t.test('deleting a destination names it only', async t => {

@@ -1,6 +1,6 @@
 import t from 'tap'
 import { errnoName } from '../../../src/netlink/errno.js'
-import { decodeAnswer, decodeMessages, encodeMessages, type Message } from '../../../src/netlink/message.js'
+import { decodeAnswer, decodeMessages, type Message } from '../../../src/netlink/message.js'
 
 const hex = (text: string) => Buffer.from(text.replace(/[^0-9a-f]/g, ''), 'hex')
 const only = (bytes: Buffer): Message => {
@@ -8,30 +8,6 @@ const only = (bytes: Buffer): Message => {
   if (!message || rest.length) throw new Error('not one message')
   return message
 }
-
-t.test('a batch asks the acknowledgement of its last message only', async t => {
-  const bytes = encodeMessages(
-    [
-      { type: 0x18, flags: 0x600, payload: hex('0102030405') },
-      { type: 0x19, flags: 0, payload: Buffer.alloc(0) },
-    ],
-    7,
-    'last',
-  )
-  t.same(
-    bytes,
-    hex(`15000000 1800 0106 07000000 00000000 0102030405 000000
-         10000000 1900 0500 08000000 00000000`),
-  )
-})
-
-t.test('sequence numbers wrap around', async t => {
-  const message = { type: 1, flags: 0, payload: Buffer.alloc(0) }
-  const sequences = decodeMessages(encodeMessages([message, message], 0xffffffff, 'none')).map(
-    m => m.sequence,
-  )
-  t.same(sequences, [0xffffffff, 0])
-})
 
 t.test('messages are split at their aligned ends', async t => {
   const bytes = hex(`11000000 1800 0000 01000000 00000000 aa 000000

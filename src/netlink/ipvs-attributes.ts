@@ -1,0 +1,115 @@
+/**
+ * Messages of IPVS as tables: numbers of commands and attributes, and how each value
+ * is coded. What is said with them is in ipvs.ts.
+ *
+ * Ports and addresses are in network order, all else in host order.
+ */
+import {
+  attributes,
+  binary,
+  checkSize,
+  formatIPv4,
+  i32,
+  string,
+  u16,
+  u16be,
+  u32,
+  u64,
+  writeIPv4,
+} from './attributes.js'
+import type { Writer } from './writer.js'
+
+/** IPVS_CMD_*, linux/ip_vs.h. */
+export const commands = {
+  newService: 1,
+  setService: 2,
+  delService: 3,
+  getService: 4,
+  newDest: 5,
+  setDest: 6,
+  delDest: 7,
+  getDest: 8,
+  setConfig: 12,
+  getConfig: 13,
+  getInfo: 15,
+} as const
+
+/** union nf_inet_addr: 16 bytes, an IPv4 address in the first 4. */
+const inetAddress = {
+  flags: 0,
+  write(out: Writer, value: string) {
+    const offset = out.reserve(16)
+    writeIPv4(out.buffer, offset, value)
+  },
+  read(bytes: Buffer, start: number, end: number) {
+    checkSize(start, end, 4)
+    return formatIPv4(bytes, start)
+  },
+}
+
+/** struct ip_vs_flags: only the bits in `mask` are set. */
+const serviceFlags = {
+  flags: 0,
+  write(out: Writer, value: { flags: number; mask: number }) {
+    const offset = out.reserve(8)
+    out.buffer.writeUInt32LE(value.flags >>> 0, offset)
+    out.buffer.writeUInt32LE(value.mask >>> 0, offset + 4)
+  },
+  read(bytes: Buffer, start: number, end: number) {
+    checkSize(start, end, 8)
+    return { flags: bytes.readUInt32LE(start), mask: bytes.readUInt32LE(start + 4) }
+  },
+}
+
+/** IPVS_STATS_ATTR_* with 64-bit values (STATS64, since Linux 4.0); 11 is padding. */
+export const statsAttributes = attributes({
+  connections: [1, u64], // IPVS_STATS_ATTR_CONNS
+  incomingPackets: [2, u64], // IPVS_STATS_ATTR_INPKTS
+  outgoingPackets: [3, u64], // IPVS_STATS_ATTR_OUTPKTS
+  incomingBytes: [4, u64], // IPVS_STATS_ATTR_INBYTES
+  outgoingBytes: [5, u64], // IPVS_STATS_ATTR_OUTBYTES
+})
+
+/** IPVS_SVC_ATTR_*, linux/ip_vs.h. */
+export const serviceAttributes = attributes({
+  addressFamily: [1, u16], // IPVS_SVC_ATTR_AF
+  protocol: [2, u16], // IPVS_SVC_ATTR_PROTOCOL
+  address: [3, inetAddress], // IPVS_SVC_ATTR_ADDR
+  port: [4, u16be], // IPVS_SVC_ATTR_PORT        network order
+  fwmark: [5, u32], // IPVS_SVC_ATTR_FWMARK
+  scheduler: [6, string], // IPVS_SVC_ATTR_SCHED_NAME
+  flags: [7, serviceFlags], // IPVS_SVC_ATTR_FLAGS
+  timeout: [8, u32], // IPVS_SVC_ATTR_TIMEOUT     seconds, with the PERSISTENT flag
+  netmask: [9, binary], // IPVS_SVC_ATTR_NETMASK  a mask for IPv4, network order
+  stats64: [12, statsAttributes], // IPVS_SVC_ATTR_STATS64
+})
+
+/** IPVS_DEST_ATTR_*, linux/ip_vs.h. */
+export const destinationAttributes = attributes({
+  address: [1, inetAddress], // IPVS_DEST_ATTR_ADDR   16 bytes, v4 in the first 4
+  port: [2, u16be], // IPVS_DEST_ATTR_PORT            network order
+  forwardingMethod: [3, u32], // IPVS_DEST_ATTR_FWD_METHOD
+  weight: [4, u32], // IPVS_DEST_ATTR_WEIGHT
+  upperThreshold: [5, u32], // IPVS_DEST_ATTR_U_THRESH
+  lowerThreshold: [6, u32], // IPVS_DEST_ATTR_L_THRESH
+  active: [7, u32], // IPVS_DEST_ATTR_ACTIVE_CONNS
+  inactive: [8, u32], // IPVS_DEST_ATTR_INACT_CONNS
+  persistent: [9, u32], // IPVS_DEST_ATTR_PERSIST_CONNS
+  addressFamily: [11, u16], // IPVS_DEST_ATTR_ADDR_FAMILY   absent before Linux 3.18
+  stats64: [12, statsAttributes], // IPVS_DEST_ATTR_STATS64
+})
+
+/** IPVS_CMD_ATTR_*, linux/ip_vs.h. */
+export const commandAttributes = attributes({
+  service: [1, serviceAttributes], // IPVS_CMD_ATTR_SERVICE
+  destination: [2, destinationAttributes], // IPVS_CMD_ATTR_DEST
+  tcp: [4, i32], // IPVS_CMD_ATTR_TIMEOUT_TCP
+  tcpFin: [5, i32], // IPVS_CMD_ATTR_TIMEOUT_TCP_FIN
+  udp: [6, i32], // IPVS_CMD_ATTR_TIMEOUT_UDP
+})
+
+/** IPVS_INFO_ATTR_*, linux/ip_vs.h. */
+export const infoAttributes = attributes({
+  version: [1, u32], // IPVS_INFO_ATTR_VERSION
+  connectionTableSize: [2, u32], // IPVS_INFO_ATTR_CONN_TAB_SIZE
+})
