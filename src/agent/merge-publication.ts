@@ -1,8 +1,9 @@
 /**
- * What publishing once more means for a service that is there: ports and endpoints
- * are added, settings change only where they were given. Pure.
+ * What publishing once more means for a service that is there: from the command line
+ * ports and endpoints are added and settings change only where they were given; a
+ * file says all of it anew, but for the ports it leaves to the mesh. Pure.
  */
-import { formatRange, type PortSpec } from '../model/ports.js'
+import { formatRange, overlaps, type PortSpec } from '../model/ports.js'
 import type { Publication } from '../model/publication.js'
 import type { FixedEndpoint, Service } from '../model/service.js'
 import type { GivenField } from '../status/agent.js'
@@ -42,4 +43,27 @@ export function mergePublication(
     scheduler: given.has('scheduler') ? publication.scheduler : former.scheduler,
     drain: given.has('drain') ? publication.drain : former.drain,
   }
+}
+
+/**
+ * The ports of a file, those it leaves open as they were chosen the first time. A
+ * former port that the file names itself by now is no longer one that was chosen.
+ */
+export function keepChosen(ports: readonly PortSpec[], former: Service | undefined): PortSpec[] {
+  const isNamed = (each: PortSpec) =>
+    ports.some(
+      ({ published, protocol }) =>
+        published !== null &&
+        each.published !== null &&
+        protocol === each.protocol &&
+        overlaps(published, each.published),
+    )
+  const chosen = (former?.ports ?? []).filter(each => !isNamed(each))
+  return ports.map(port => {
+    if (port.published) return port
+    const index = chosen.findIndex(
+      each => each.protocol === port.protocol && each.target.first === port.target.first,
+    )
+    return index < 0 ? port : { ...port, published: chosen.splice(index, 1)[0]!.published }
+  })
 }

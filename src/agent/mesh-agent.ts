@@ -29,7 +29,7 @@ import type {
   VersionView,
 } from '../status/views.js'
 import type { Loop } from './loop.js'
-import { mergePublication } from './merge-publication.js'
+import { keepChosen, mergePublication } from './merge-publication.js'
 import { serviceView } from './service-view.js'
 
 export interface MeshAgentOptions {
@@ -329,16 +329,4 @@ function checkTargets(publication: Publication): void {
       `one port cannot answer for the range ${formatPort(range)}`,
       `write ${fixed.address} without a port`,
     )
-}
-
-/** A file that leaves the choice of a port to the mesh keeps the port it got the first time. */
-function keepChosen(ports: readonly PortSpec[], former: Service | undefined): PortSpec[] {
-  const free = [...(former?.ports ?? [])]
-  return ports.map(port => {
-    if (port.published) return port
-    const index = free.findIndex(
-      each => each.protocol === port.protocol && each.target.first === port.target.first,
-    )
-    return index < 0 ? port : { ...port, published: free.splice(index, 1)[0]!.published }
-  })
 }

@@ -1,0 +1,43 @@
+import t from 'tap'
+import { keepChosen, mergePublication } from '../../../src/agent/merge-publication.js'
+import { formatPort, parsePortSpec } from '../../../src/model/ports.js'
+import { publicationOf } from '../../../src/model/publication.js'
+import type { Service } from '../../../src/model/service.js'
+
+const ports = (...specs: string[]) => specs.map(parsePortSpec)
+
+function serviceWith(...specs: string[]): Service {
+  return publicationOf('web', {
+    ports: ports(...specs),
+    scheduler: 'lc',
+    selector: { app: 'web' },
+  }) as Service
+}
+
+t.test('publishing again adds ports and endpoints, and changes no setting that was not given', async t => {
+  const endpoint = { address: '10.1.2.3', port: 80 }
+  const asked = publicationOf('web', { ports: ports('8889:80', '8888:81'), endpoints: [endpoint], drain: 5 })
+  const merged = mergePublication(asked, serviceWith('8888:80', '53:53/udp'), new Set(['drain']))
+  t.strictSame(merged.ports.map(formatPort), ['8888:81/tcp', '53:53/udp', '8889:80/tcp'])
+  t.match(merged, { endpoints: [endpoint], scheduler: 'lc', drain: 5, selector: { app: 'web' } })
+  t.equal(mergePublication(merged, merged as Service, new Set()).endpoints.length, 1)
+  t.equal(mergePublication(asked, undefined, new Set()), asked)
+})
+
+t.test('a file keeps the ports that were chosen for it', async t => {
+  const kept = (former: Service | undefined, ...specs: string[]) =>
+    keepChosen(ports(...specs), former).map(formatPort)
+  t.strictSame(kept(undefined, '80', '9000:80'), ['80/tcp', '9000:80/tcp'])
+  t.strictSame(kept(serviceWith('30000:80', '30001:80', '30000:80/udp'), '80', '80', '80/udp', '80'), [
+    '30000:80/tcp',
+    '30001:80/tcp',
+    '30000:80/udp',
+    '80/tcp',
+  ])
+  t.strictSame(
+    kept(serviceWith('8301:80', '8302:80', '30000:80'), '8301:80', '8302:80', '80'),
+    ['8301:80/tcp', '8302:80/tcp', '30000:80/tcp'],
+    'and not one that the file names itself',
+  )
+  t.strictSame(kept(serviceWith('8005:80'), '8000-8009:80-89', '80'), ['8000-8009:80-89/tcp', '80/tcp'])
+})
