@@ -9,7 +9,9 @@
  *   mesh.json.damaged-<time>   a file that could not be understood, kept for the person
  *
  * What a person finds after something went wrong, and what the mesh does meanwhile:
- *   - no mesh.json: nothing was published yet; an empty snapshot.
+ *   - neither mesh.json nor .bak: nothing was published yet; an empty snapshot.
+ *   - mesh.json missing, .bak good: somebody lost it. The copy becomes the truth again,
+ *     trouble is told until the next update succeeds. Who means to begin anew removes both.
  *   - mesh.json damaged, .bak good: the copy becomes the truth, the damaged file is
  *     kept aside, trouble is told until the next update succeeds.
  *   - both damaged: no snapshot, so whatever the kernel holds goes on working; every
@@ -123,11 +125,7 @@ export class EmbeddedStore implements Store {
    */
   async #load(): Promise<MeshError | null> {
     const identity = await identityOf(this.#path)
-    if (identity === '') {
-      this.#content = { revision: 0, services: [] }
-      this.#identity = ''
-      return null
-    }
+    if (identity === '') return this.#begunAnew()
     const text = await readText(this.#path)
     let damage: unknown
     try {
@@ -141,13 +139,28 @@ export class EmbeddedStore implements Store {
     }
     const aside = await putAside(this.#path)
     const told = `${this.#path} is damaged (${reasonOf(damage)}), kept as ${aside}`
-    const copy = this.#content ?? (await readCopy(`${this.#path}.bak`))
+    const copy = this.#content ?? (await readCopy(this.#path))
     if (!copy)
       throw new MeshError(
         'MESH_STORE',
         `${told}; there is no good copy of it, so services stay as the kernel has them; ` +
           `put a good file in its place, or remove ${this.#path} to begin with no services`,
       )
+    return this.#goOn(copy, told)
+  }
+
+  /** Without a file: with what its copy holds, or with nothing. */
+  async #begunAnew(): Promise<MeshError | null> {
+    const copy = await readCopy(this.#path)
+    if (copy)
+      return this.#goOn(copy, `${this.#path} is missing; to begin with no services remove its copy .bak too`)
+    this.#content = { revision: 0, services: [] }
+    this.#identity = ''
+    return null
+  }
+
+  /** Takes the copy for the truth and restores the file from it; the trouble that was got over. */
+  async #goOn(copy: Content, told: string): Promise<MeshError> {
     this.#content = copy
     const going = `${told}; going on with revision ${copy.revision}`
     try {
@@ -238,10 +251,10 @@ async function readText(path: string): Promise<string> {
   }
 }
 
-/** The copy, or null when it is missing or no better than the original. */
+/** What the file's copy holds, or null when that is missing or no better than the original. */
 async function readCopy(path: string): Promise<Content | null> {
   try {
-    return parseContent(await readText(path))
+    return parseContent(await readText(`${path}.bak`))
   } catch {
     return null
   }

@@ -64,6 +64,25 @@ t.test('a missing file is an empty mesh, and its directory is made with the firs
   t.same(readdirSync(dirname(path)).sort(), ['mesh.json', 'mesh.json.bak'])
 })
 
+t.test('a file that got lost is made again from its copy, and that is told', async t => {
+  const path = join(t.testdir(), 'mesh.json')
+  await new EmbeddedStore(path).update(() => [aService('web', 8888)])
+  rmSync(path)
+  const { store, snapshots, troubles, start } = open(path)
+  start()
+  t.same(namesOf(await store.list()), ['web'])
+  t.same(snapshots, [['web']])
+  t.match(troubles.at(-1), /mesh\.json is missing; .*\.bak too; going on with revision 1/)
+  t.ok(existsSync(path))
+  await store.update(services => services)
+  t.equal(troubles.at(-1), undefined, 'an update ends the trouble')
+  await store.close()
+
+  rmSync(path)
+  rmSync(`${path}.bak`)
+  t.same(await new EmbeddedStore(path).list(), [], 'without the copy it begins with nothing')
+})
+
 t.test('services are kept sorted by name, with every field', async t => {
   const path = join(t.testdir(), 'mesh.json')
   const full = aService('a', 53, {
