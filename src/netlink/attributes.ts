@@ -247,7 +247,8 @@ export const mac: Codec<string> = {
   write(out, value) {
     out.append(parseMac(value))
   },
-  read: bytes => Array.from(bytes, byte => byte.toString(16).padStart(2, '0')).join(':'),
+  read: (bytes, start, end) =>
+    Array.from(bytes.subarray(start, end), byte => byte.toString(16).padStart(2, '0')).join(':'),
 }
 
 /** `02:4d:00:00:00:01` → 6 bytes. Throws RangeError on anything else. */
