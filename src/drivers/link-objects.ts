@@ -168,6 +168,7 @@ export function routeConfiguration(route: RouteObject, linkIndex: number | null)
 }
 
 const fromAll = '0.0.0.0/0'
+const allBits = 0xffffffff // the kernel's own choice of FRA_FWMASK
 const udp = 17 // IPPROTO_UDP, linux/in.h
 
 function ruleObject(place: Place, rule: RuleReading): RuleObject {
@@ -179,6 +180,7 @@ function ruleObject(place: Place, rule: RuleReading): RuleObject {
     source: rule.source ?? fromAll,
     table,
     ...(rule.fwmark === null ? {} : { fwmark: rule.fwmark }),
+    ...(rule.fwmask === null || rule.fwmask === allBits ? {} : { fwmask: rule.fwmask }),
     ...(ports
       ? { udpPorts: ports.first === ports.last ? `${ports.first}` : `${ports.first}-${ports.last}` }
       : {}),
@@ -188,7 +190,7 @@ function ruleObject(place: Place, rule: RuleReading): RuleObject {
 
 /** The rule an object means, as the kernel is asked for it. */
 export function ruleConfiguration(rule: RuleObject) {
-  const { priority, source, table, fwmark, udpPorts, exceptDefault } = rule
+  const { priority, source, table, fwmark, fwmask, udpPorts, exceptDefault } = rule
   const [first = 0, last = first] = (udpPorts ?? '').split('-').map(Number)
   return {
     priority,
@@ -196,6 +198,7 @@ export function ruleConfiguration(rule: RuleObject) {
     source: source === fromAll ? null : source,
     protocol: meshProtocol,
     fwmark: fwmark ?? null,
+    fwmask: fwmask ?? null,
     ipProtocol: udpPorts === undefined ? null : udp,
     sourcePorts: udpPorts === undefined ? null : { first, last },
     suppressPrefixLength: exceptDefault ? 0 : null,

@@ -102,7 +102,7 @@ export interface RouteObject {
 }
 
 /**
- * A policy rule `from SOURCE [fwmark FWMARK] [ipproto udp sport PORTS] lookup TABLE
+ * A policy rule `from SOURCE [fwmark FWMARK[/MASK]] [ipproto udp sport PORTS] lookup TABLE
  * [suppress_prefixlength 0]`; ours carry protocol `meshProtocol`.
  */
 export interface RuleObject {
@@ -114,6 +114,8 @@ export interface RuleObject {
   readonly table: number
   /** Only packets with this mark, 1–4294967295. */
   readonly fwmark?: number
+  /** The bits of the mark that are compared; all of them unless given. */
+  readonly fwmask?: number
   /** Only UDP packets from these ports: `53` or `8000-8099`. */
   readonly udpPorts?: string
   /** The table's default route does not count (suppress_prefixlength 0). */
@@ -257,7 +259,7 @@ export function keyOf(object: KernelObject): string {
     case 'route':
       return `route ${object.place} ${object.table} ${object.destination}`
     case 'rule':
-      return `rule ${object.place} ${object.priority} ${object.source} ${object.table} ${object.udpPorts ?? ''}${object.fwmark === undefined ? '' : ` fwmark ${object.fwmark}`}`
+      return `rule ${object.place} ${object.priority} ${object.source} ${object.table} ${object.udpPorts ?? ''}${markOf(object)}`
     case 'sysctl':
       return `sysctl ${object.place} ${object.name}`
     case 'set':
@@ -277,6 +279,12 @@ export function keyOf(object: KernelObject): string {
     case 'timeouts':
       return 'timeouts'
   }
+}
+
+/** ` fwmark 18`, ` fwmark 18/255`, or the empty text. */
+function markOf({ fwmark = 0, fwmask }: RuleObject): string {
+  if (fwmask !== undefined) return ` fwmark ${fwmark}/${fwmask}`
+  return fwmark === 0 ? '' : ` fwmark ${fwmark}`
 }
 
 /** Counters of a destination, read with it and never compared. */

@@ -206,6 +206,8 @@ export interface RuleConfiguration {
   readonly protocol: number
   /** null or missing: any. */
   readonly fwmark?: number | null
+  /** Bits of the mark that are compared; null or missing: all, where a mark is given. */
+  readonly fwmask?: number | null
   /** Name of the link a packet came in by. */
   readonly inputLink?: string | null
   /** Only packets of this protocol, IPPROTO_*: 17 udp. */
@@ -217,7 +219,6 @@ export interface RuleConfiguration {
 }
 
 export interface RuleReading extends Required<RuleConfiguration> {
-  readonly fwmask: number | null
   /** Whether it is a plain `lookup TABLE`, and not `goto`, `blackhole`, … or inverted. */
   readonly lookup: boolean
 }
@@ -247,7 +248,7 @@ export function decodeRule(payload: Buffer): RuleReading | null {
     source: values.source === undefined ? null : `${values.source}/${header.srcLen}`,
     table: values.table ?? header.table ?? 0,
     protocol: values.protocol ?? 0,
-    fwmark: values.fwmark ?? null,
+    fwmark: values.fwmark ?? (values.fwmask === undefined ? null : 0), // a mark of 0 is not told
     fwmask: values.fwmask ?? null,
     inputLink: values.inputLink ?? null,
     ipProtocol: values.ipProtocol ?? null,
@@ -275,6 +276,7 @@ function ruleRequest(verb: string, type: number, bits: number, rule: RuleConfigu
   }
   if (prefix && prefix.length > 0) values.source = prefix.address
   if (typeof rule.fwmark === 'number') values.fwmark = rule.fwmark
+  if (typeof rule.fwmask === 'number') values.fwmask = rule.fwmask
   if (typeof rule.inputLink === 'string') values.inputLink = rule.inputLink
   if (typeof rule.ipProtocol === 'number') values.ipProtocol = rule.ipProtocol
   if (rule.sourcePorts) values.sourcePorts = rule.sourcePorts

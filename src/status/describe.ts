@@ -4,7 +4,7 @@
  */
 import type { Change } from '../kernel/change.js'
 import { isRemade } from '../kernel/diff.js'
-import type { ChainObject, KernelObject, Place, VxlanObject } from '../kernel/objects.js'
+import type { ChainObject, KernelObject, Place, RuleObject, VxlanObject } from '../kernel/objects.js'
 import type { ChangeView } from './views.js'
 
 /** `0x122b8` */
@@ -71,7 +71,7 @@ export function describe(change: Change): string {
     case 'rule':
       return words(
         `ip rule ${adding ? 'add' : 'del'} from ${object.source}`,
-        object.fwmark !== undefined && `fwmark ${hex(object.fwmark)}`,
+        object.fwmark !== undefined && `fwmark ${hex(object.fwmark)}${maskOf(object)}`,
         object.udpPorts !== undefined && `ipproto udp sport ${object.udpPorts}`,
         `lookup ${object.table}`,
         object.exceptDefault === true && 'suppress_prefixlength 0',
@@ -129,6 +129,10 @@ const mainTable = 254
 
 /** ipvsadm's flag by IPPROTO_*, linux/in.h. */
 const ipvsFlags: Readonly<Record<number, string>> = { 6: '-t', 17: '-u', 132: '--sctp-service' }
+
+function maskOf({ fwmask }: RuleObject): string {
+  return fwmask === undefined ? '' : `/${hex(fwmask)}`
+}
 
 /** Only size, MAC and state change in place; any other change is another device. */
 function describeVxlanUpdate(to: VxlanObject, from: KernelObject): string {

@@ -196,6 +196,16 @@ t.test('what a hand damages is seen and repaired', async t => {
     ['mesh', 'ip rule del priority 1095', ['add rule mesh 1095 0.0.0.0/0 2002  fwmark 2']],
     [
       'mesh',
+      'ip rule add fwmark 2/0xff lookup 2002 priority 1095 protocol 109',
+      ['remove rule mesh 1095 0.0.0.0/0 2002  fwmark 2/255'],
+    ],
+    [
+      'mesh',
+      'ip rule add fwmark 0/0xff lookup 2002 priority 1095 protocol 109',
+      ['remove rule mesh 1095 0.0.0.0/0 2002  fwmark 0/255'],
+    ],
+    [
+      'mesh',
       'ip rule add fwmark 9 lookup 2009 priority 1095 protocol 109',
       ['remove rule mesh 1095 0.0.0.0/0 2009  fwmark 9'],
     ],

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { objectsOf, type PlaceReading, ruleConfiguration } from '../../../src/drivers/link-objects.js'
 import { overlayObjects } from '../../../src/drivers/overlay-objects.js'
-import type { Place, RuleObject } from '../../../src/kernel/objects.js'
+import { keyOf, type Place, type RuleObject } from '../../../src/kernel/objects.js'
 import type { LinkReading } from '../../../src/netlink/link.js'
 import type { RuleReading } from '../../../src/netlink/route.js'
 
@@ -139,4 +139,9 @@ t.test('a rule by fwmark is read and written', async t => {
   t.match(configuration, { priority: 1095, source: null, table: 2018, fwmark: 18, protocol: 109 })
   const rules: RuleReading[] = [{ ...configuration, inputLink: null, fwmask: 0xffffffff, lookup: true }]
   t.strictSame(objectsOf(new Map([['mesh', reading([], { rules })]])), [rule])
+  const part = { ...rule, fwmask: 0xff }
+  const others: RuleReading[] = [{ ...rules[0]!, fwmask: 0xff }]
+  t.strictSame(objectsOf(new Map([['mesh', reading([], { rules: others })]])), [part])
+  t.match(ruleConfiguration(part), { fwmark: 18, fwmask: 0xff })
+  t.not(keyOf(part), keyOf(rule))
 })

@@ -6,6 +6,7 @@ import {
   decodeForwarding,
   decodeLink,
   decodeNeighbour,
+  decodeRule,
   deleteForwarding,
   deleteNeighbour,
   listForwarding,
@@ -176,6 +177,9 @@ t.test('a rule by fwmark', async t => {
          0800 0f00 e2070000
          0500 1500 6d 000000`),
   )
+  t.match(decodeRule(Buffer.from(addRule(rule).payload)), { fwmark: 0x12, fwmask: null })
+  const part = { ...rule, fwmark: 0, fwmask: 0xff }
+  t.match(decodeRule(Buffer.from(addRule(part).payload)), part)
 })
 
 t.test('what is written of a VXLAN device and its entries is read again', async t => {

@@ -81,6 +81,10 @@ const cases: readonly [KernelObject, Partial<Record<Change['type'], string>>][] 
     },
   ],
   [
+    { kind: 'rule', place: 'mesh', priority: 9, source: '0.0.0.0/0', fwmark: 2, fwmask: 255, table: 7 },
+    { remove: 'ip rule del from 0.0.0.0/0 fwmark 0x2/0xff lookup 7 priority 9' },
+  ],
+  [
     { kind: 'address', place: 'host', link: 'mesh0', address: '10.254.0.2/32' },
     { add: 'ip address add 10.254.0.2/32 dev mesh0', remove: 'ip address del 10.254.0.2/32 dev mesh0' },
   ],
