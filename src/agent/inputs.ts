@@ -5,8 +5,9 @@
  */
 import { networkInterfaces } from 'node:os'
 import { meshLink } from '../kernel/ownership.js'
+import type { ClusterSnapshot } from '../model/cluster.js'
 import type { Service } from '../model/service.js'
-import type { ContainerSnapshot, Node, ServiceSnapshot } from '../model/snapshot.js'
+import type { ContainerSnapshot, Membership, Node, ServiceSnapshot } from '../model/snapshot.js'
 import type { Inputs } from '../reconcile/reconcile.js'
 
 /** IPv4 addresses of the node itself, without loopback and the mesh's own link. */
@@ -66,17 +67,24 @@ function* portsOf(service: Service): Generator<string> {
     for (let port = published.first; port <= published.last; port++) yield `port ${port}/${protocol}`
 }
 
+/** This node, without what changes while the agent runs. */
+export interface OwnNode extends Pick<Node, 'name' | 'subnet' | 'pool'> {
+  /** null: it is the only node. */
+  readonly membership: Omit<Membership, 'peers' | 'privateNetworks'> | null
+}
+
 export class Collected {
   private readonly snapshots = new Map<string, ServiceSnapshot>()
   private readonly waiting: Set<string>
   private snapshot: ContainerSnapshot = { containers: [], swarmServices: [], swarmPorts: [] }
   private combined: Combined = { services: [], origins: new Map(), clashes: [] }
-  private readonly node: Omit<Node, 'addresses' | 'membership'>
+  private readonly node: OwnNode
+  private cluster: ClusterSnapshot = { nodes: [], containers: [] }
 
-  /** `origins`: names of the store and the files, those that win a clash first; `docker`: name of the container source. */
-  constructor(origins: readonly string[], docker: string, node: Omit<Node, 'addresses' | 'membership'>) {
+  /** `origins`: names of the store and the files, those that win a clash first; `others`: of all other sources. */
+  constructor(origins: readonly string[], others: readonly string[], node: OwnNode) {
     for (const origin of origins) this.snapshots.set(origin, { services: [] })
-    this.waiting = new Set([...origins, docker])
+    this.waiting = new Set([...origins, ...others])
     this.node = node
   }
 
@@ -89,6 +97,11 @@ export class Collected {
   putContainers(source: string, snapshot: ContainerSnapshot): void {
     this.waiting.delete(source)
     this.snapshot = snapshot
+  }
+
+  putCluster(source: string, snapshot: ClusterSnapshot): void {
+    this.waiting.delete(source)
+    this.cluster = snapshot
   }
 
   /** Whether every source has delivered once. */
@@ -109,10 +122,25 @@ export class Collected {
   }
 
   get inputs(): Inputs {
+    const { name, membership } = this.node
     return {
       services: this.combined.services,
       containers: this.snapshot,
-      node: { ...this.node, addresses: ownAddresses(), membership: null },
+      remote: this.cluster.containers.filter(({ node }) => node !== name),
+      node: {
+        ...this.node,
+        addresses: ownAddresses(),
+        membership: membership && {
+          ...membership,
+          peers: this.cluster.nodes.filter(peer => peer.name !== name),
+          privateNetworks: networksOf(this.snapshot),
+        },
+      },
     }
   }
+}
+
+/** Networks of all containers of this node, each once, in order. */
+function networksOf({ containers }: ContainerSnapshot): string[] {
+  return [...new Set(containers.flatMap(({ networks }) => networks))].sort()
 }

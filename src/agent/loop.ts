@@ -14,7 +14,9 @@ import { type PassKind, Runner, type RunnerSettings } from '../reconcile/runner.
 import type { Source } from '../sources/source.js'
 import { describe } from '../status/describe.js'
 import type { PassView, SourceView } from '../status/views.js'
+import type { Cluster } from '../store/cluster.js'
 import type { Store } from '../store/store.js'
+import { announcement } from './announcement.js'
 import type { Collected } from './inputs.js'
 import { Troubles } from './troubles.js'
 
@@ -24,6 +26,8 @@ export interface LoopOptions {
   readonly store: Store
   readonly files: readonly Source<ServiceSnapshot>[]
   readonly docker: Source<ContainerSnapshot>
+  /** null: this is the only node. */
+  readonly cluster: Cluster | null
   readonly plan: PlanSettings
   readonly runner: RunnerSettings
   readonly log: Logger
@@ -57,7 +61,7 @@ export class Loop {
 
   /** Begins to listen to the sources; passes begin when each has delivered once. */
   start(): void {
-    const { store, files, docker, collected } = this.options
+    const { store, files, docker, cluster, collected } = this.options
     for (const source of [store, ...files])
       source.start(
         snapshot => {
@@ -73,14 +77,25 @@ export class Loop {
       },
       error => this.trouble(docker.name, error),
     )
+    cluster?.start(
+      snapshot => {
+        collected.putCluster(cluster.name, snapshot)
+        this.heard()
+      },
+      error => this.trouble(cluster.name, error),
+    )
   }
 
   /** Ends passes and sources; the kernel keeps what it has. */
   async stop(): Promise<void> {
     if (this.drainTimer) clearTimeout(this.drainTimer)
     await this.runner.stop()
-    const { store, files, docker } = this.options
-    await Promise.all([store, ...files, docker].map(source => source.stop()))
+    await Promise.all(this.allSources.map(source => source.stop()))
+  }
+
+  private get allSources(): { readonly name: string; stop(): Promise<void> }[] {
+    const { store, files, docker, cluster } = this.options
+    return [store, ...files, docker, ...(cluster ? [cluster] : [])]
   }
 
   /** Resolves when a pass that began after this call is over; at once while sources are still awaited. */
@@ -102,8 +117,7 @@ export class Loop {
   }
 
   get sources(): SourceView[] {
-    const { store, files, docker } = this.options
-    return [store, ...files, docker].map(({ name }) => {
+    return this.allSources.map(({ name }) => {
       const message = this.troubles.get(name)
       const state = message === null ? (this.collected.isWaiting(name) ? 'waiting' : 'ready') : 'trouble'
       return { name, state, message }
@@ -188,6 +202,10 @@ export class Loop {
       log.warn({ reason: reasonOf(error) }, 'stale flows not forgotten'),
     )
     onPass(pass)
+    // What the other nodes are told follows the kernel: an endpoint is in it before they hear of it.
+    this.options.cluster
+      ?.announce(announcement(this.reconciler, this.collected))
+      .catch(error => log.warn({ reason: reasonOf(error) }, 'containers not announced'))
     if (this.reconciler.draining > 0 && !this.drainTimer)
       this.drainTimer = setTimeout(() => {
         this.drainTimer = null

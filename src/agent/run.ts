@@ -16,7 +16,6 @@ import type { Places } from '../kernel/driver.js'
 import { stateOf } from '../kernel/objects.js'
 import { meshLink, sandboxPath } from '../kernel/ownership.js'
 import { type ReservedPort, reservedPorts } from '../model/conflicts.js'
-import type { Node } from '../model/snapshot.js'
 import { messagesSent } from '../netlink/connection.js'
 import { countFlows } from '../netlink/conntrack.js'
 import { type PlanSettings, planBase } from '../planner/base.js'
@@ -26,16 +25,18 @@ import { FileSource } from '../sources/file.js'
 import { servicesFromFile } from '../sources/mesh-file.js'
 import { type Api, serveApi, serveMetrics } from '../status/api.js'
 import { createMetrics } from '../status/metrics.js'
-import { EmbeddedStore } from '../store/embedded.js'
 import { cleanHost, currentIpForward } from './clean.js'
-import { Collected } from './inputs.js'
+import { Collected, type OwnNode } from './inputs.js'
 import { createKernel } from './kernel.js'
 import { Loop } from './loop.js'
 import { MeshAgent } from './mesh-agent.js'
 import { requireRoot, sctpTrouble } from './preflight.js'
+import { join, sharingOf } from './sharing.js'
 
 /** The node's place in the pool while there is one node only. */
 const onlyNode = 0
+/** How long the other nodes believe in a node whose agent was stopped, seconds. */
+const absence = 60
 
 const ownPlaces: Places = new Map([
   ['host', null],
@@ -72,7 +73,11 @@ function reserved(settings: Settings): ReservedPort[] {
   const own = settings.metrics
     ? [{ protocol: 'tcp' as const, port: settings.metrics.port, purpose: "the agent's own metrics" }]
     : []
-  return [...reservedPorts, ...settings.reservedPorts, ...own]
+  const tunnel =
+    settings.store === 'etcd'
+      ? [{ protocol: 'udp' as const, port: settings.vxlanPort, purpose: 'the tunnel between nodes' }]
+      : []
+  return [...reservedPorts, ...settings.reservedPorts, ...own, ...tunnel]
 }
 
 /** Runs the agent until it is told to end. Throws MeshError when it cannot begin. */
@@ -81,10 +86,14 @@ export async function runAgent(settings: Settings, version: string): Promise<voi
   requireRoot()
   checkPool(settings.pool, hostAddresses(), meshLink)
   const variant = await variantOf(settings, log)
-  const node: Omit<Node, 'addresses' | 'membership'> = {
+  const { store, cluster } = sharingOf(settings)
+  const sockets = new Sockets()
+  const place = cluster ? await join(cluster, settings, sockets, ownPlaces, log) : null
+  const node: OwnNode = {
     name: settings.nodeName,
-    subnet: nodeSubnet(settings.pool, settings.nodePrefix, onlyNode),
+    subnet: place?.record.subnet ?? nodeSubnet(settings.pool, settings.nodePrefix, onlyNode),
     pool: settings.pool,
+    membership: place?.membership ?? null,
   }
   const provisional = planSettings(settings, '1')
   const base = planBase({ ...node, addresses: [], membership: null }, provisional, {
@@ -92,7 +101,6 @@ export async function runAgent(settings: Settings, version: string): Promise<voi
     externals: [],
     nodeEndpoints: false,
   })
-  const sockets = new Sockets()
   const sysctls = base.filter(object => object.kind === 'sysctl')
   const kernel = createKernel({ variant, sockets, sysctls })
   const sight = await kernel.observe(ownPlaces)
@@ -100,13 +108,17 @@ export async function runAgent(settings: Settings, version: string): Promise<voi
   const plan = planSettings(settings, formerIpForwardOf(sight.objects) ?? currentIpForward())
 
   const metrics = createMetrics(version)
-  const store = new EmbeddedStore(settings.state)
   const files = settings.files.map(file => new FileSource(file, servicesFromFile))
   const docker = dockerSource({ socketPath: settings.docker, meshPool: settings.pool })
   const origins = [...files, store].map(({ name }) => name)
   const loop = new Loop({
     kernel,
-    collected: new Collected(origins, docker.name, node),
+    collected: new Collected(
+      origins,
+      [docker, ...(cluster ? [cluster] : [])].map(({ name }) => name),
+      node,
+    ),
+    cluster,
     store,
     files,
     docker,
@@ -124,6 +136,8 @@ export async function runAgent(settings: Settings, version: string): Promise<voi
   const servers: Api[] = []
   const end = async (reason: string) => {
     log.info({ reason }, 'ending; the kernel keeps what it has')
+    // Of an agent that comes back nobody need notice anything; one that cleaned up is gone.
+    await (reason === 'clean' ? cluster?.leave() : cluster?.pause(absence))?.catch(() => {})
     await loop.stop()
     await Promise.all(servers.map(server => server.close()))
     process.exit(0)

@@ -133,6 +133,22 @@ export const table = {
     "ports never to be published, besides Docker's own (2377/tcp, 7946/tcp, 7946/udp, 4789/udp)",
     true,
   ),
+  vni: setting(
+    sharing,
+    'vni',
+    'NUMBER',
+    '4097',
+    wholeNumber(1, 16_777_215, ''),
+    'VXLAN network identifier of the tunnel between nodes; the same on every node',
+  ),
+  vxlanPort: setting(
+    sharing,
+    'vxlan-port',
+    'PORT',
+    '8473',
+    wholeNumber(1, 65_535, ''),
+    "UDP port of that tunnel, open between nodes; the same on every node, and not Docker's 4789",
+  ),
   mtu: setting(
     network,
     'mtu',

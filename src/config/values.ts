@@ -9,7 +9,7 @@ import type { ReservedPort } from '../model/conflicts.js'
 import { type PortRange, parsePortSpec } from '../model/ports.js'
 
 export function wholeNumber(least: number, most: number, unit: string) {
-  const remedy = `give a whole number of ${unit} from ${least} to ${most}`
+  const remedy = `give a whole number ${unit && `of ${unit} `}from ${least} to ${most}`
   return z
     .string()
     .regex(/^\d{1,10}$/, `not a whole number; ${remedy}`)

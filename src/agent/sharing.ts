@@ -1,0 +1,118 @@
+/**
+ * Where the wanted state is kept, and with whom it is shared: a file of this machine
+ * alone, or an etcd that all nodes of a cluster use.
+ */
+import { readFileSync } from 'node:fs'
+import { networkInterfaces } from 'node:os'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Logger } from 'pino'
+import type { Settings } from '../config/table.js'
+import type { Sockets } from '../drivers/sockets.js'
+import { InputError, reasonOf } from '../errors.js'
+import type { Places } from '../kernel/driver.js'
+import { meshLink } from '../kernel/ownership.js'
+import type { NodeRecord } from '../model/cluster.js'
+import type { Membership } from '../model/snapshot.js'
+import { getLink } from '../netlink/link.js'
+import type { Cluster } from '../store/cluster.js'
+import { EmbeddedStore } from '../store/embedded.js'
+import { EtcdStore } from '../store/etcd.js'
+import { EtcdClient } from '../store/etcd-client.js'
+import { EtcdCluster } from '../store/etcd-cluster.js'
+import { Replica } from '../store/etcd-replica.js'
+import type { Store } from '../store/store.js'
+
+export interface Sharing {
+  readonly store: Store
+  /** null: this is the only node. */
+  readonly cluster: Cluster | null
+}
+
+/** What a packet in the tunnel has around it: IPv4, UDP, VXLAN and Ethernet headers, bytes. */
+const tunnelOverhead = 50
+/** Between two attempts to join, milliseconds. */
+const joinGap = 1000
+
+/** Throws InputError when settings do not fit together. */
+export function sharingOf(settings: Settings): Sharing {
+  if (settings.store === 'embedded') return { store: new EmbeddedStore(settings.state), cluster: null }
+  if (settings.etcdEndpoints.length === 0)
+    throw new InputError(
+      'etcd-endpoints',
+      '',
+      'the store is etcd, but where it answers is not said',
+      'write --etcd-endpoints http://ADDRESS:2379',
+    )
+  const prefix = `${settings.etcdPrefix.replace(/\/$/, '')}/`
+  const client = new EtcdClient({
+    endpoints: settings.etcdEndpoints,
+    tls: { ca: settings.etcdCa, cert: settings.etcdCert, key: settings.etcdKey },
+    user: settings.etcdUser,
+    passwordFile: settings.etcdPasswordFile,
+  })
+  const replica = new Replica(client, prefix)
+  return {
+    store: new EtcdStore(client, replica, prefix),
+    cluster: new EtcdCluster(client, replica, prefix, settings.lease),
+  }
+}
+
+/** Name of the link of the default route in the text of /proc/net/route, or null. */
+export function defaultLink(routes: string): string | null {
+  for (const line of routes.split('\n').slice(1)) {
+    const [link = '', destination = '', , , , , , mask = ''] = line.split('\t')
+    if (link !== '' && Number.parseInt(destination, 16) === 0 && Number.parseInt(mask, 16) === 0) return link
+  }
+  return null
+}
+
+/** The address other nodes are told, and its link. Throws InputError when there is none. */
+function underlay(settings: Settings): { address: string; link: string } {
+  const links = Object.entries(networkInterfaces()).flatMap(([link, list]) =>
+    (list ?? [])
+      .filter(({ family, internal }) => family === 'IPv4' && !internal && link !== meshLink)
+      .map(({ address }) => ({ link, address })),
+  )
+  const wanted = settings.nodeAddress
+  const route = wanted ? null : defaultLink(readFileSync('/proc/net/route', 'utf8'))
+  const found = links.find(({ link, address }) => (wanted ? address === wanted : link === route))
+  if (found) return found
+  throw new InputError(
+    'node-address',
+    wanted ?? '',
+    wanted
+      ? 'no link of this node has that address'
+      : 'this node has no default route to choose its address by',
+    `write one of ${links.map(({ address }) => address).join(', ')}`,
+  )
+}
+
+/**
+ * Takes this node's place in the cluster; tries until the store can be reached, since
+ * the kernel goes on with what it has. Throws InputError when the place is refused.
+ */
+export async function join(
+  cluster: Cluster,
+  settings: Settings,
+  sockets: Sockets,
+  places: Places,
+  log: Logger,
+): Promise<{ record: NodeRecord; membership: Omit<Membership, 'peers' | 'privateNetworks'> }> {
+  const { address, link } = underlay(settings)
+  const [reading] = await sockets.use('route', places, 'host', connection => connection.get(getLink(link)))
+  const claim = { name: settings.nodeName, address, pool: settings.pool, nodePrefix: settings.nodePrefix }
+  let told = ''
+  for (;;) {
+    try {
+      const record = await cluster.join(claim)
+      const { vni, vxlanPort: port } = settings
+      const mtu = Math.min(settings.mtu, (reading?.mtu ?? 1500) - tunnelOverhead)
+      return { record, membership: { number: record.number, address, vni, port, mtu } }
+    } catch (error) {
+      if (error instanceof InputError) throw error
+      if (told !== reasonOf(error)) log.warn({ reason: reasonOf(error) }, 'cannot join the cluster yet')
+      told = reasonOf(error)
+      await sleep(joinGap)
+    }
+  }
+}
