@@ -24,9 +24,6 @@ export const uplink = 'eth0'
 /** The VXLAN device in the sandbox, and a stray one in the host by the same name. */
 export const overlayLink = 'mesh-vxlan'
 
-/** The sandbox's VXLAN device to other nodes. */
-export const tunnel = 'vxlan0'
-
 /** The sandbox's end of a container's veth: `p` and Docker's short id. */
 export function attachmentLink(containerId: string): string {
   return `p${containerId.slice(0, 12)}`

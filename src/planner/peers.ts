@@ -9,7 +9,7 @@
  * again, and a rule per node leads marked packets to the sandbox of that number.
  */
 import type { KernelObject } from '../kernel/objects.js'
-import { tunnel } from '../kernel/ownership.js'
+import { overlayLink } from '../kernel/ownership.js'
 import type { NodeRecord } from '../model/cluster.js'
 import type { Membership } from '../model/snapshot.js'
 import { sandboxAddress } from './addresses.js'
@@ -33,7 +33,16 @@ export function planTunnel(membership: Membership): KernelObject[] {
   return [
     set('host', nodeSet, 'hash:ip'),
     set('mesh', privateSet, 'hash:net'),
-    { kind: 'vxlan', place: 'mesh', name: tunnel, vni, port, local: address, mac: tunnelMac(number), mtu },
+    {
+      kind: 'vxlan',
+      place: 'mesh',
+      name: overlayLink,
+      vni,
+      port,
+      local: address,
+      mac: tunnelMac(number),
+      mtu,
+    },
     ...privateNetworks.map(network => entry('mesh', privateSet, network)),
   ]
 }
@@ -45,10 +54,10 @@ export function planPeer(peer: NodeRecord): KernelObject[] {
   const table = wayBackTable + peer.number
   return [
     entry('host', nodeSet, peer.address),
-    { kind: 'forwarding', place: 'mesh', link: tunnel, mac, destination: peer.address },
-    { kind: 'neighbour', place: 'mesh', link: tunnel, address: gateway, mac },
-    route('mesh', peer.subnet, tunnel, { gateway }),
-    route('mesh', everywhere, tunnel, { table, gateway }),
+    { kind: 'forwarding', place: 'mesh', link: overlayLink, mac, destination: peer.address },
+    { kind: 'neighbour', place: 'mesh', link: overlayLink, address: gateway, mac },
+    route('mesh', peer.subnet, overlayLink, { gateway }),
+    route('mesh', everywhere, overlayLink, { table, gateway }),
     {
       kind: 'rule',
       place: 'mesh',

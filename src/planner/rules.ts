@@ -3,7 +3,7 @@
  * thousand, but for one more for each alias. Text as iptables-save prints it. Pure.
  */
 import type { KernelObject } from '../kernel/objects.js'
-import { meshLink, tunnel, uplink } from '../kernel/ownership.js'
+import { meshLink, overlayLink, uplink } from '../kernel/ownership.js'
 import { protocols } from '../model/ports.js'
 import type { Membership } from '../model/snapshot.js'
 import {
@@ -56,12 +56,12 @@ function clusterRules(sandbox: string, { number, port }: Membership) {
     mark: [
       // The mark that arrives is the entry node's number. It is kept with the connection
       // and taken off the packet, or the request would be sent straight back.
-      `-i ${tunnel} -m conntrack --ctstate NEW -j CONNMARK --save-mark --nfmask 0xffffffff --ctmask 0xffffffff`,
-      `-i ${tunnel} -j MARK --set-xmark 0x0/0xffffffff`,
-      `! -i ${tunnel} -m connmark ! --mark 0x0 -j CONNMARK --restore-mark --nfmask 0xffffffff --ctmask 0xffffffff`,
+      `-i ${overlayLink} -m conntrack --ctstate NEW -j CONNMARK --save-mark --nfmask 0xffffffff --ctmask 0xffffffff`,
+      `-i ${overlayLink} -j MARK --set-xmark 0x0/0xffffffff`,
+      `! -i ${overlayLink} -m connmark ! --mark 0x0 -j CONNMARK --restore-mark --nfmask 0xffffffff --ctmask 0xffffffff`,
     ],
-    snat: [`-o ${tunnel} -m set --match-set ${privateSet} src -j SNAT --to-source ${sandbox}`],
-    forward: [`-i ${tunnel} -j ACCEPT`],
+    snat: [`-o ${overlayLink} -m set --match-set ${privateSet} src -j SNAT --to-source ${sandbox}`],
+    forward: [`-i ${overlayLink} -j ACCEPT`],
     stamp: [
       `-p tcp -m tcp --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu`,
       `-j MARK --set-xmark 0x${number.toString(16)}/0xffffffff`,
@@ -115,7 +115,7 @@ export function planRules(
     ...(membership
       ? [
           chain('mesh', 'mangle', chains.stamp, cluster.stamp),
-          jump('mesh', 'mangle', 'POSTROUTING', chains.stamp, `-o ${tunnel}`),
+          jump('mesh', 'mangle', 'POSTROUTING', chains.stamp, `-o ${overlayLink}`),
         ]
       : []),
     chain('mesh', 'nat', chains.snat, [
