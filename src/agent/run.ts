@@ -13,7 +13,7 @@ import { Sockets } from '../drivers/sockets.js'
 import { reasonOf } from '../errors.js'
 import { diff } from '../kernel/diff.js'
 import type { Places } from '../kernel/driver.js'
-import { stateOf } from '../kernel/objects.js'
+import { type SysctlObject, stateOf } from '../kernel/objects.js'
 import { meshLink, sandboxPath } from '../kernel/ownership.js'
 import { type ReservedPort, reservedPorts } from '../model/conflicts.js'
 import { messagesSent } from '../netlink/connection.js'
@@ -69,6 +69,14 @@ function planSettings(settings: Settings, formerIpForward: '0' | '1'): PlanSetti
   }
 }
 
+/** The parameters that any plan sets; their names depend on no node. */
+function sysctlsOf(settings: Settings): SysctlObject[] {
+  const subnet = nodeSubnet(settings.pool, settings.nodePrefix, onlyNode)
+  const anyNode = { name: '', subnet, pool: settings.pool, addresses: [], membership: null }
+  const needs = { aliases: [], externals: [], nodeEndpoints: false }
+  return planBase(anyNode, planSettings(settings, '1'), needs).filter(object => object.kind === 'sysctl')
+}
+
 function reserved(settings: Settings): ReservedPort[] {
   const own = settings.metrics
     ? [{ protocol: 'tcp' as const, port: settings.metrics.port, purpose: "the agent's own metrics" }]
@@ -88,23 +96,21 @@ export async function runAgent(settings: Settings, version: string): Promise<voi
   const variant = await variantOf(settings, log)
   const { store, cluster } = sharingOf(settings)
   const sockets = new Sockets()
-  const place = cluster ? await join(cluster, settings, sockets, ownPlaces, log) : null
+  const kernel = createKernel({ variant, sockets, sysctls: sysctlsOf(settings) })
+  const sight = await kernel.observe(ownPlaces)
+  for (const error of sight.blind.values()) throw error
+  const place = cluster
+    ? await join(cluster, settings, sockets, ownPlaces, log, sight.objects, () => {
+        log.fatal('this node has another place in the cluster than its kernel; start the agent again')
+        process.exit(1)
+      })
+    : null
   const node: OwnNode = {
     name: settings.nodeName,
     subnet: place?.record.subnet ?? nodeSubnet(settings.pool, settings.nodePrefix, onlyNode),
     pool: settings.pool,
     membership: place?.membership ?? null,
   }
-  const provisional = planSettings(settings, '1')
-  const base = planBase({ ...node, addresses: [], membership: null }, provisional, {
-    aliases: [],
-    externals: [],
-    nodeEndpoints: false,
-  })
-  const sysctls = base.filter(object => object.kind === 'sysctl')
-  const kernel = createKernel({ variant, sockets, sysctls })
-  const sight = await kernel.observe(ownPlaces)
-  for (const error of sight.blind.values()) throw error
   const plan = planSettings(settings, formerIpForwardOf(sight.objects) ?? currentIpForward())
 
   const metrics = createMetrics(version)
@@ -144,6 +150,7 @@ export async function runAgent(settings: Settings, version: string): Promise<voi
   }
   const agent = new MeshAgent({
     loop,
+    cluster,
     version: { version, node: settings.nodeName },
     portRange: settings.portRange,
     reserved: reserved(settings),

@@ -10,10 +10,12 @@ import type { Settings } from '../config/table.js'
 import type { Sockets } from '../drivers/sockets.js'
 import { InputError, reasonOf } from '../errors.js'
 import type { Places } from '../kernel/driver.js'
+import type { KernelObject } from '../kernel/objects.js'
 import { meshLink } from '../kernel/ownership.js'
-import type { NodeRecord } from '../model/cluster.js'
+import { type NodeRecord, subnetOfNode } from '../model/cluster.js'
 import type { Membership } from '../model/snapshot.js'
 import { getLink } from '../netlink/link.js'
+import { formerNumber } from '../planner/peers.js'
 import type { Cluster } from '../store/cluster.js'
 import { EmbeddedStore } from '../store/embedded.js'
 import { EtcdStore } from '../store/etcd.js'
@@ -87,9 +89,18 @@ function underlay(settings: Settings): { address: string; link: string } {
   )
 }
 
+/** A node's place in the cluster, as far as it does not change while the agent runs. */
+export interface Place {
+  readonly record: NodeRecord
+  readonly membership: Omit<Membership, 'peers' | 'privateNetworks'>
+}
+
 /**
- * Takes this node's place in the cluster; tries until the store can be reached, since
- * the kernel goes on with what it has. Throws InputError when the place is refused.
+ * Takes this node's place in the cluster. While the store is out of reach the place
+ * is the one that the kernel still has from the agent before, so that a restart in an
+ * outage can tell what is wrong; without one it tries until the store answers.
+ * `onMoved` is called if the place turns out to be another one than the kernel's.
+ * Throws InputError when the place is refused.
  */
 export async function join(
   cluster: Cluster,
@@ -97,22 +108,44 @@ export async function join(
   sockets: Sockets,
   places: Places,
   log: Logger,
-): Promise<{ record: NodeRecord; membership: Omit<Membership, 'peers' | 'privateNetworks'> }> {
+  objects: Iterable<KernelObject>,
+  onMoved: () => void,
+): Promise<Place> {
   const { address, link } = underlay(settings)
   const [reading] = await sockets.use('route', places, 'host', connection => connection.get(getLink(link)))
   const claim = { name: settings.nodeName, address, pool: settings.pool, nodePrefix: settings.nodePrefix }
+  const { vni, vxlanPort: port } = settings
+  const mtu = Math.min(settings.mtu, (reading?.mtu ?? 1500) - tunnelOverhead)
+  const placeOf = (record: NodeRecord): Place => ({
+    record,
+    membership: { number: record.number, address, vni, port, mtu },
+  })
+  const former = formerNumber(objects)
+  const subnet = former && subnetOfNode(settings.pool, settings.nodePrefix, former)
+  const known = former && subnet ? { name: settings.nodeName, number: former, subnet, address } : null
   let told = ''
-  for (;;) {
-    try {
-      const record = await cluster.join(claim)
-      const { vni, vxlanPort: port } = settings
-      const mtu = Math.min(settings.mtu, (reading?.mtu ?? 1500) - tunnelOverhead)
-      return { record, membership: { number: record.number, address, vni, port, mtu } }
-    } catch (error) {
-      if (error instanceof InputError) throw error
-      if (told !== reasonOf(error)) log.warn({ reason: reasonOf(error) }, 'cannot join the cluster yet')
-      told = reasonOf(error)
-      await sleep(joinGap)
+  const joined = async (patience: number): Promise<NodeRecord | null> => {
+    for (let tries = 0; tries < patience; tries++) {
+      try {
+        return await cluster.join(claim)
+      } catch (error) {
+        if (error instanceof InputError) throw error
+        if (told !== reasonOf(error)) log.warn({ reason: reasonOf(error) }, 'cannot join the cluster yet')
+        told = reasonOf(error)
+        await sleep(joinGap)
+      }
     }
+    return null
   }
+  const record = await joined(known ? 1 : Number.POSITIVE_INFINITY)
+  if (record) return placeOf(record)
+  const later = async () => {
+    const found = await joined(Number.POSITIVE_INFINITY)
+    if (found?.number !== known?.number) onMoved()
+  }
+  later().catch(error => {
+    log.error({ reason: reasonOf(error) }, 'the cluster refuses this node')
+    onMoved()
+  })
+  return placeOf(known!)
 }

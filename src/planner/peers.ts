@@ -21,10 +21,20 @@ const wayBackTable = 0x10000
 /** Priority of the rules by mark; after those by source. */
 const wayBackPriority = 1095
 
+const macPrefix = '02:6d:65:00:'
+
 /** Locally administered MAC of a node's end of the tunnel: 02:6d:65:00 and the node's number. */
 export function tunnelMac(number: number): string {
   const hex = number.toString(16).padStart(4, '0')
-  return `02:6d:65:00:${hex.slice(0, 2)}:${hex.slice(2)}`
+  return `${macPrefix}${hex.slice(0, 2)}:${hex.slice(2)}`
+}
+
+/** The number that this node has according to the kernel, from the MAC of its tunnel; null: none. */
+export function formerNumber(objects: Iterable<KernelObject>): number | null {
+  for (const object of objects)
+    if (object.kind === 'vxlan' && object.place === 'mesh' && object.mac.startsWith(macPrefix))
+      return Number.parseInt(object.mac.slice(macPrefix.length).replace(':', ''), 16)
+  return null
 }
 
 /** The device itself, and the sources that must not be seen by other nodes' containers. */

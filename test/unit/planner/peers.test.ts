@@ -1,0 +1,37 @@
+import t from 'tap'
+import { formerNumber, planPeer, planTunnel, tunnelMac } from '../../../src/planner/peers.js'
+import { describe } from '../../../src/status/describe.js'
+
+const peer = { name: 'node3', number: 3, subnet: '10.254.2.0/24', address: '192.0.2.3' }
+
+t.test('a peer is a way there and a way back', async t => {
+  t.strictSame(
+    planPeer(peer).map(object => describe({ type: 'add', object })),
+    [
+      'ipset add mesh-nodes 192.0.2.3',
+      'bridge fdb add 02:6d:65:00:00:03 dev mesh-vxlan dst 192.0.2.3 self permanent',
+      'ip neighbour add 10.254.2.1 lladdr 02:6d:65:00:00:03 dev mesh-vxlan nud permanent',
+      'ip route add 10.254.2.0/24 via 10.254.2.1 dev mesh-vxlan',
+      'ip route add default via 10.254.2.1 dev mesh-vxlan table 65539',
+      'ip rule add from 0.0.0.0/0 fwmark 0x3 lookup 65539 priority 1095',
+    ],
+  )
+})
+
+t.test('the number of a node is in its MAC, and is read back from it', async t => {
+  t.equal(tunnelMac(1), '02:6d:65:00:00:01')
+  t.equal(tunnelMac(65_535), '02:6d:65:00:ff:ff')
+  for (const number of [1, 255, 256, 65_535]) {
+    const member = {
+      number,
+      address: '192.0.2.1',
+      vni: 4097,
+      port: 8473,
+      mtu: 1450,
+      peers: [],
+      privateNetworks: [],
+    }
+    t.equal(formerNumber(planTunnel(member)), number)
+  }
+  t.equal(formerNumber([]), null)
+})
