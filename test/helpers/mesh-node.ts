@@ -8,9 +8,10 @@ import { createDrivers } from '../../src/drivers/all.js'
 import { forgetFlows, staleFlows } from '../../src/drivers/conntrack.js'
 import { findVariant } from '../../src/drivers/iptables-variant.js'
 import { Sockets } from '../../src/drivers/sockets.js'
+import type { Change } from '../../src/kernel/change.js'
 import { diff } from '../../src/kernel/diff.js'
 import type { Driver, Kernel, Places } from '../../src/kernel/driver.js'
-import { containerPlace, type SysctlObject, stateOf } from '../../src/kernel/objects.js'
+import { containerPlace, type KernelObject, type SysctlObject, stateOf } from '../../src/kernel/objects.js'
 import type { RemoteContainer } from '../../src/model/cluster.js'
 import type { Container } from '../../src/model/container.js'
 import { type PublishedPort, parsePortSpec } from '../../src/model/ports.js'
@@ -49,7 +50,8 @@ export class MeshNode {
   node: Node
   now = Math.floor(Date.now() / 1000)
   /** So many changes the next pass makes before the agent is killed in the midst of it; null: all. */
-  killedAfter: number | null = null
+  private killedAfter: number | null = null
+  private madeBefore: readonly Change[] = []
   kernel: Kernel
   reconciler: Reconciler
   readonly settings: PlanSettings
@@ -104,7 +106,8 @@ export class MeshNode {
       observe,
       apply: async (changes, places) => {
         if (this.killedAfter === null) return apply(changes, places)
-        await apply(changes.slice(0, this.killedAfter), places)
+        this.madeBefore = changes.slice(0, this.killedAfter)
+        await apply(this.madeBefore, places)
         throw new Error('killed')
       },
     }
@@ -134,15 +137,17 @@ export class MeshNode {
     this.reconciler = this.newReconciler()
   }
 
-  /** A pass in the midst of which the agent is killed, and its restart. */
-  async killedPass(kind: PassKind, after: number): Promise<void> {
+  /** A pass in the midst of which the agent is killed, and its restart. Returns the changes it had made. */
+  async killedPass(kind: PassKind, after: number): Promise<readonly Change[]> {
     this.killedAfter = after
+    this.madeBefore = []
     try {
       await this.reconciler.pass(kind)
     } catch (error) {
       if ((error as Error).message !== 'killed') throw error
     }
     this.restart()
+    return this.madeBefore
   }
 
   /** One pass, all of whose changes must succeed. */
@@ -185,11 +190,25 @@ export class MeshNode {
     ])
   }
 
-  /** Takes everything off again. */
-  async clean(): Promise<void> {
+  /** All that the kernel holds of the mesh, as text, with containers by name instead of their addresses. */
+  async held(): Promise<string[]> {
+    const { objects } = await this.kernel.observe(this.places())
+    const names = new Map(this.containers.map(({ id, name }) => [this.reconciler.addressOf(id) ?? id, name]))
+    const text = (object: KernelObject) =>
+      JSON.stringify(object).replaceAll(/\d+\.\d+\.\d+\.\d+/g, address => names.get(address) ?? address)
+    return objects.map(text).sort()
+  }
+
+  /** Takes everything off the kernel. */
+  async wipe(): Promise<void> {
     const sight = await this.kernel.observe(this.places())
     const ours = sight.objects.filter(({ kind }) => kind !== 'sysctl' && kind !== 'timeouts')
     await this.kernel.apply(diff(new Map(), stateOf(ours)), this.places())
+  }
+
+  /** Takes everything off, and is done. */
+  async clean(): Promise<void> {
+    await this.wipe()
     this.sockets.close()
   }
 }
