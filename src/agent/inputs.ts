@@ -121,12 +121,22 @@ export class Collected {
     return this.combined
   }
 
+  /** Nodes and all their containers, as the cluster told last; empty without one. */
+  get nodes(): ClusterSnapshot {
+    return this.cluster
+  }
+
   get inputs(): Inputs {
     const { name, membership } = this.node
+    const draining = new Set(this.cluster.nodes.flatMap(node => (node.draining ? [node.name] : [])))
+    const { snapshot } = this
     return {
       services: this.combined.services,
-      containers: this.snapshot,
-      remote: this.cluster.containers.filter(({ node }) => node !== name),
+      containers: draining.has(name) ? allLeaving(snapshot) : snapshot,
+      remote: this.cluster.containers.flatMap(container => {
+        if (container.node === name) return []
+        return draining.has(container.node) ? { ...container, state: 'leaving' as const } : container
+      }),
       node: {
         ...this.node,
         addresses: ownAddresses(),
@@ -138,6 +148,11 @@ export class Collected {
       },
     }
   }
+}
+
+/** Containers of a draining node keep their connections and get no new ones, as if each was told to stop. */
+function allLeaving(snapshot: ContainerSnapshot): ContainerSnapshot {
+  return { ...snapshot, containers: snapshot.containers.map(each => ({ ...each, leaving: true })) }
 }
 
 /** Networks of all containers of this node, each once, in order. */

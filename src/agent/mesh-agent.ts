@@ -22,18 +22,23 @@ import type {
   ChangeView,
   CleanView,
   CountsView,
+  NodeView,
   PublishView,
   ServiceView,
   StatusView,
   UnpublishView,
   VersionView,
 } from '../status/views.js'
+import type { Cluster } from '../store/cluster.js'
 import type { Loop } from './loop.js'
 import { keepChosen, mergePublication } from './merge-publication.js'
+import { drainNode, type NodesInput, nodeViews, removeNode } from './nodes.js'
 import { serviceView } from './service-view.js'
 
 export interface MeshAgentOptions {
   readonly loop: Loop
+  /** null: this is the only node. */
+  readonly cluster: Cluster | null
   readonly version: VersionView
   readonly portRange: PortRange
   readonly reserved: PortUse['reserved']
@@ -162,6 +167,22 @@ export class MeshAgent implements Agent {
     })
     await this.loop.settled()
     return views
+  }
+
+  async nodes(): Promise<readonly NodeView[]> {
+    return nodeViews(this.nodesInput)
+  }
+
+  drainNode(name: string, draining: boolean): Promise<NodeView> {
+    return drainNode(this.nodesInput, name, draining)
+  }
+
+  removeNode(name: string): Promise<NodeView> {
+    return removeNode(this.nodesInput, name)
+  }
+
+  private get nodesInput(): NodesInput {
+    return { loop: this.loop, cluster: this.options.cluster, services: () => this.list() }
   }
 
   async clean(): Promise<CleanView> {

@@ -22,7 +22,7 @@ const reasons: Readonly<Record<Exclude<EndpointState, 'ready' | 'failed'>, strin
   starting: 'its health check has not passed yet',
   unhealthy: 'its health check fails',
   paused: 'the container is paused',
-  leaving: 'the container was told to stop; connections it has may end',
+  leaving: 'it was told to stop, or its node is draining; connections it has may end',
 }
 
 function hex(fwmark: number): string {

@@ -10,6 +10,7 @@ import type {
   ChangeView,
   CleanView,
   ErrorView,
+  NodeView,
   PublishView,
   ServiceView,
   StatusView,
@@ -26,6 +27,9 @@ export interface Client {
   status(): Promise<StatusView>
   plan(): Promise<ChangeView[]>
   apply(body: ApplyRequest): Promise<ApplyView[]>
+  nodes(): Promise<NodeView[]>
+  drainNode(name: string, draining: boolean): Promise<NodeView>
+  removeNode(name: string): Promise<NodeView>
   clean(): Promise<CleanView>
   version(): Promise<VersionView>
 }
@@ -46,6 +50,9 @@ export function createClient(socket: string): Client {
     status: () => call('GET', '/v1/status'),
     plan: () => call('GET', '/v1/plan'),
     apply: body => call('POST', '/v1/apply', body),
+    nodes: () => call('GET', '/v1/nodes'),
+    drainNode: (name, draining) => call(draining ? 'POST' : 'DELETE', `/v1/nodes/${part(name)}/drain`),
+    removeNode: name => call('DELETE', `/v1/nodes/${part(name)}`),
     clean: () => call('POST', '/v1/clean', undefined, 5 * patience),
     version: () => call('GET', '/v1/version'),
   }

@@ -10,6 +10,7 @@ import { clean } from './commands/clean.js'
 import { completeServices, completion } from './commands/completion.js'
 import { inspect } from './commands/inspect.js'
 import { ls } from './commands/ls.js'
+import { node } from './commands/node.js'
 import { plan } from './commands/plan.js'
 import { publish } from './commands/publish.js'
 import { status } from './commands/status.js'
@@ -18,7 +19,7 @@ import { version } from './commands/version.js'
 import { complaint } from './complaint.js'
 import { packageVersion } from './version.js'
 
-const commands = [publish, unpublish, ls, inspect, status, plan, apply, clean, completion, version]
+const commands = [publish, unpublish, ls, inspect, status, plan, apply, node, clean, completion, version]
 const names = commands.map(({ command }) => String(command).split(' ')[0] ?? '')
 
 /** yargs makes a list of what is given twice; nothing here means anything twice but what says so. */

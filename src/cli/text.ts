@@ -3,7 +3,7 @@
  */
 import { formatDuration } from '../model/duration.js'
 import { formatSelector } from '../model/selector.js'
-import type { ChangeView, EndpointView, ServiceView, StatusView } from '../status/views.js'
+import type { ChangeView, EndpointView, NodeView, ServiceView, StatusView } from '../status/views.js'
 import { count, formatTable } from './table.js'
 
 /** Endpoints of a service, each once however many ports it answers on. */
@@ -112,6 +112,26 @@ export function statusText(status: StatusView): string {
     )
   if (status.notes.length > 0) parts.push(status.notes.map(note => `note: ${note}`).join('\n'))
   return parts.join('\n\n')
+}
+
+/** `ready`, `draining`, or `gone`: its agent is silent. */
+function stateOf({ live, draining }: NodeView): string {
+  return [...(live ? [] : ['gone']), ...(draining ? ['draining'] : [])].join(', ') || 'ready'
+}
+
+export function nodesText(nodes: readonly NodeView[]): string {
+  return formatTable(
+    ['NODE', 'NUMBER', 'ADDRESS', 'SUBNET', 'STATE', 'CONTAINERS', 'CONNECTIONS'],
+    nodes.map(node => [
+      node.own ? `${node.name} (this one)` : node.name,
+      node.number === null ? '-' : String(node.number),
+      node.address ?? '-',
+      node.subnet,
+      stateOf(node),
+      String(node.containers),
+      String(node.connections),
+    ]),
+  )
 }
 
 export function planText(changes: readonly ChangeView[]): string {

@@ -8,6 +8,7 @@ import type {
   ApplyView,
   ChangeView,
   CleanView,
+  NodeView,
   PublishView,
   ServiceView,
   StatusView,
@@ -47,6 +48,15 @@ export interface Agent {
    * the file's name: it is in errors, and its directory is a compose project's name.
    */
   applyFile(file: { readonly text: string; readonly name: string }): Promise<readonly ApplyView[]>
+  /** By number. */
+  nodes(): Promise<readonly NodeView[]>
+  /**
+   * Asks a node to take no new connections, or to take them again. Throws
+   * MESH_NOT_FOUND, and InputError where this is the only node.
+   */
+  drainNode(name: string, draining: boolean): Promise<NodeView>
+  /** Gives a node's place back; returns it as it last was. Throws likewise, and InputError for a live node. */
+  removeNode(name: string): Promise<NodeView>
   /** Takes everything of the mesh off the host, and stops the agent once the answer is sent. */
   clean(): Promise<CleanView>
   version(): VersionView

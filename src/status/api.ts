@@ -100,6 +100,22 @@ function routesOf(agent: Agent, onCleaned: () => void): Route[] {
       handle: ({ params }) => agent.unpublish(parsePortKey(params.port ?? ''), params.name ?? ''),
     },
     { method: 'POST', path: '/v1/apply', handle: ({ body }) => agent.applyFile(readApplyRequest(body)) },
+    { method: 'GET', path: '/v1/nodes', handle: () => agent.nodes() },
+    {
+      method: 'POST',
+      path: '/v1/nodes/:name/drain',
+      handle: ({ params }) => agent.drainNode(params.name ?? '', true),
+    },
+    {
+      method: 'DELETE',
+      path: '/v1/nodes/:name/drain',
+      handle: ({ params }) => agent.drainNode(params.name ?? '', false),
+    },
+    {
+      method: 'DELETE',
+      path: '/v1/nodes/:name',
+      handle: ({ params }) => agent.removeNode(params.name ?? ''),
+    },
     { method: 'POST', path: '/v1/clean', handle: () => agent.clean(), after: onCleaned },
   ]
 }

@@ -154,6 +154,27 @@ export interface CleanView {
   readonly removed: readonly string[]
 }
 
+/** One node of the mesh; without a cluster there is this one. */
+export interface NodeView {
+  readonly name: string
+  /** Its place in the cluster, 1–65535; null: it is the only node. */
+  readonly number: number | null
+  /** Its share of the pool, `10.254.3.0/24`. */
+  readonly subnet: string
+  /** Where the other nodes reach it; null: it is the only node. */
+  readonly address: string | null
+  /** Whether it is the node that was asked. */
+  readonly own: boolean
+  /** Whether its agent was heard of within the lease. */
+  readonly live: boolean
+  /** Asked to take no new connections. */
+  readonly draining: boolean
+  /** Containers on it that answer for services. */
+  readonly containers: number
+  /** Active connections to those, among the ones that came in through the node that was asked. */
+  readonly connections: number
+}
+
 export interface VersionView {
   readonly version: string
   /** Name of the node the agent runs on. */

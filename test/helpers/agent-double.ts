@@ -10,7 +10,7 @@ import { publicationOf } from '../../src/model/publication.js'
 import type { Service } from '../../src/model/service.js'
 import type { Agent, PortKey, PublishOptions } from '../../src/status/agent.js'
 import { sameRange } from '../../src/status/find.js'
-import type { EndpointView, ServiceView, StatusView } from '../../src/status/views.js'
+import type { EndpointView, NodeView, ServiceView, StatusView } from '../../src/status/views.js'
 
 /** A ready endpoint on 10.254.0.3:80 for port 8888. */
 export function anEndpoint(fields: Partial<EndpointView> = {}): EndpointView {
@@ -42,10 +42,26 @@ export const aStatus: StatusView = {
   notes: [],
 }
 
+export function aNode(number: number, fields: Partial<NodeView> = {}): NodeView {
+  return {
+    name: `node${number}`,
+    number,
+    subnet: `10.254.${number - 1}.0/24`,
+    address: `192.168.77.${number}`,
+    own: number === 1,
+    live: true,
+    draining: false,
+    containers: 2,
+    connections: 3,
+    ...fields,
+  }
+}
+
 export class AgentDouble implements Agent {
   services: Service[] = []
   endpoints: EndpointView[] = []
   statusView: StatusView = aStatus
+  nodeViews: NodeView[] = [aNode(1)]
   cleaned = 0
   /** Every call with its arguments. */
   readonly calls: { readonly name: string; readonly args: readonly unknown[] }[] = []
@@ -112,6 +128,25 @@ export class AgentDouble implements Agent {
     return names.map(name => ({ name, result: 'created' as const, ports: ['30000:80/tcp'], warnings: [] }))
   }
 
+  async nodes() {
+    this.note('nodes')
+    return this.nodeViews
+  }
+
+  async drainNode(name: string, draining: boolean) {
+    this.note('drainNode', name, draining)
+    const view = { ...this.nodeNamed(name), draining }
+    this.nodeViews = this.nodeViews.map(each => (each.name === name ? view : each))
+    return view
+  }
+
+  async removeNode(name: string) {
+    this.note('removeNode', name)
+    const view = this.nodeNamed(name)
+    this.nodeViews = this.nodeViews.filter(each => each !== view)
+    return view
+  }
+
   async clean() {
     this.note('clean')
     this.cleaned++
@@ -124,6 +159,12 @@ export class AgentDouble implements Agent {
 
   async metrics() {
     return '# HELP mesh_healthy x\nmesh_healthy 1\n'
+  }
+
+  private nodeNamed(name: string): NodeView {
+    const view = this.nodeViews.find(each => each.name === name)
+    if (!view) throw new MeshError('MESH_NOT_FOUND', `node ${name}: there is no such node`)
+    return view
   }
 
   private get use(): PortUse {

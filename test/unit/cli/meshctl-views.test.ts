@@ -142,6 +142,7 @@ t.test('every command has help with an example', async t => {
     'status',
     'plan',
     'apply',
+    'node',
     'clean',
     'completion',
     'version',

@@ -35,6 +35,8 @@ t.test('everything has a default', async t => {
     nodePrefix: 24,
     portRange: { first: 30000, last: 32767 },
     reservedPorts: [],
+    vni: 4097,
+    vxlanPort: 8473,
     mtu: 1500,
     resync: 4,
     minGap: 20,

@@ -9,7 +9,7 @@ import t, { type Test } from 'tap'
 import { MeshError, NetlinkError } from '../../../src/errors.js'
 import { serveApi, serveMetrics } from '../../../src/status/api.js'
 import { groupId } from '../../../src/status/socket.js'
-import { AgentDouble, anEndpoint, aStatus } from '../../helpers/agent-double.js'
+import { AgentDouble, aNode, anEndpoint, aStatus } from '../../helpers/agent-double.js'
 import { shortDirectory } from '../../helpers/short-directory.js'
 
 interface Answer {
@@ -209,6 +209,16 @@ t.test('a body beyond 4 MiB is refused in words', async t => {
   const answer = await ask(socket, 'POST', '/v1/apply', { name: 'x', text: 'y'.repeat(5 * 1024 * 1024) })
   t.equal(answer.status, 400)
   t.match(answer.json.error.message, /too long/)
+})
+
+t.test('nodes are listed, drained, let in again and removed', async t => {
+  const { agent, socket } = await serve(t)
+  agent.nodeViews = [aNode(1), aNode(2)]
+  t.match((await ask(socket, 'GET', '/v1/nodes')).json, [{ name: 'node1', own: true }, { name: 'node2' }])
+  t.match((await ask(socket, 'POST', '/v1/nodes/node2/drain')).json, { name: 'node2', draining: true })
+  t.match((await ask(socket, 'DELETE', '/v1/nodes/node2/drain')).json, { name: 'node2', draining: false })
+  t.match((await ask(socket, 'DELETE', '/v1/nodes/node2')).json, { name: 'node2' })
+  t.equal((await ask(socket, 'DELETE', '/v1/nodes/node2')).status, 404)
 })
 
 t.test('the socket is open to its group only, and gone after close', async t => {
