@@ -49,10 +49,10 @@ export async function applyChanges(
   for (const { driver, run } of runsOf(changes, byKind)) {
     try {
       if (!driver) throw new Error(`no driver for ${run[0]?.object.kind}`)
-      outcomes.push(...(await driver.apply(run, places)))
+      for (const outcome of await driver.apply(run, places)) outcomes.push(outcome)
     } catch (reason) {
       const error = reason instanceof Error ? reason : new Error(String(reason))
-      outcomes.push(...run.map(change => ({ change, error })))
+      for (const change of run) outcomes.push({ change, error })
     }
   }
   return outcomes

@@ -28,9 +28,11 @@ const order: readonly Kind[] = [
   'jump',
 ]
 
+const ranks = Object.fromEntries(order.map((kind, i) => [kind, i * 2])) as Readonly<Record<Kind, number>>
+
 /** Rank of an object; the host's own set elements come after the sandbox's maps. */
 export function rankOf(object: KernelObject): number {
-  const rank = order.indexOf(object.kind) * 2
+  const rank = ranks[object.kind]
   return object.kind === 'entry' && object.place === 'host' ? rank + 1 : rank
 }
 
@@ -39,15 +41,21 @@ export function sameObject(a: KernelObject, b: KernelObject): boolean {
   if (a === b) return true
   const left = a as unknown as Record<string, unknown>
   const right = b as unknown as Record<string, unknown>
-  for (const name of new Set([...Object.keys(left), ...Object.keys(right)])) {
-    const x = left[name]
-    const y = right[name]
-    if (x === y) continue
-    if (Array.isArray(x) && Array.isArray(y) && x.length === y.length && x.every((item, i) => item === y[i]))
-      continue
-    return false
-  }
+  for (const name in left) if (!sameValue(left[name], right[name])) return false
+  for (const name in right) if (left[name] === undefined && right[name] !== undefined) return false
   return true
+}
+
+function sameValue(x: unknown, y: unknown): boolean {
+  if (x === y) return true
+  return Array.isArray(x) && Array.isArray(y) && x.length === y.length && x.every((item, i) => item === y[i])
+}
+
+/** The changes by rank, in the order in which they came among those of one rank. */
+function sorted(changes: readonly Change[], direction: 1 | -1): Change[] {
+  const groups: Change[][] = Array.from({ length: order.length * 2 }, () => [])
+  for (const change of changes) (groups[rankOf(change.object)] as Change[]).push(change)
+  return (direction > 0 ? groups : groups.reverse()).flat()
 }
 
 /** Whether the link is another one than the observed: its ends, or what a VXLAN device cannot change. */
@@ -108,7 +116,5 @@ export function diff(wanted: KernelState, observed: KernelState): Change[] {
     else if (!sameObject(object, from)) make.push({ type: 'update', object, from })
   }
   for (const [key, object] of staying) if (!wanted.has(key)) unmake.push({ type: 'remove', object })
-  make.sort((a, b) => rankOf(a.object) - rankOf(b.object))
-  unmake.sort((a, b) => rankOf(b.object) - rankOf(a.object))
-  return [...make, ...unmake]
+  return [...sorted(make, 1), ...sorted(unmake, -1)]
 }

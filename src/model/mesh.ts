@@ -115,7 +115,7 @@ function remoteEndpoint({ id, name, address, state }: RemoteContainer): Endpoint
  */
 class ContainerIndex<Item extends Selectable> {
   readonly byId: ReadonlyMap<string, Item>
-  private readonly byTerm = new Map<string, Item[]>()
+  private readonly byLabel = new Map<string, Map<string, Item[]>>()
 
   constructor(containers: readonly Item[]) {
     this.byId = new Map(containers.map(container => [container.id, container]))
@@ -126,10 +126,15 @@ class ContainerIndex<Item extends Selectable> {
   }
 
   private file(label: string, value: string, container: Item): void {
-    const term = `${label}=${value}`
-    const filed = this.byTerm.get(term)
+    const byValue = this.byLabel.get(label) ?? new Map<string, Item[]>()
+    this.byLabel.set(label, byValue)
+    const filed = byValue.get(value)
     if (filed) filed.push(container)
-    else this.byTerm.set(term, [container])
+    else byValue.set(value, [container])
+  }
+
+  private with(label: string, value: string): readonly Item[] {
+    return this.byLabel.get(label)?.get(value) ?? []
   }
 
   of(service: Service): Item[] {
@@ -137,13 +142,12 @@ class ContainerIndex<Item extends Selectable> {
       const selector = service.selector
       const first = Object.entries(selector)[0]
       if (!first) return []
-      const candidates = this.byTerm.get(`${first[0]}=${first[1]}`) ?? []
-      return candidates.filter(container => matches(container, selector))
+      return this.with(...first).filter(container => matches(container, selector))
     }
     const shortName = service.name.slice(service.name.indexOf('/') + 1)
     const found = new Set<Item>()
     for (const label of [swarmServiceLabel, composeServiceLabel, containerNameLabel])
-      for (const container of this.byTerm.get(`${label}=${shortName}`) ?? [])
+      for (const container of this.with(label, shortName))
         if (matchesByName(container, service.name)) found.add(container)
     return [...found]
   }
@@ -158,6 +162,11 @@ function sameEndpoint(a: Endpoint, b: Endpoint): boolean {
     a.address === b.address &&
     a.name === b.name
   )
+}
+
+function sameEndpoints(some: readonly Endpoint[], others: readonly Endpoint[]): boolean {
+  if (some === others) return true
+  return some.length === others.length && some.every((each, i) => sameEndpoint(each, others[i]!))
 }
 
 /** Attachment → the ports on which its endpoints answer datagrams, each once, in order. */
@@ -191,24 +200,30 @@ export function createMerge(): (
 ) => Mesh {
   let merged = new Map<Service, MeshService>()
   let attached = new Map<string, Attachment>()
+  /** Endpoints given by address, as long as the node keeps its own addresses. */
+  let fixed = new WeakMap<Service, readonly Endpoint[]>()
+  let ownAddresses: readonly string[] = []
   return (services, snapshot, node, remote = []) => {
+    if (!isDeepStrictEqual(ownAddresses, node.addresses)) fixed = new WeakMap()
+    ownAddresses = node.addresses
     const index = new ContainerIndex(snapshot.containers)
     const elsewhere = new ContainerIndex(remote)
     const nextMerged = new Map<Service, MeshService>()
     const nextAttached = new Map<string, Attachment>()
     for (const service of services) {
-      const endpoints = service.endpoints.map(fixed => fixedEndpoint(fixed, node))
+      const given = fixed.get(service) ?? service.endpoints.map(each => fixedEndpoint(each, node))
+      fixed.set(service, given)
+      const found: Endpoint[] = []
       for (const container of index.of(service)) {
         const endpoint = endpointOf(container, index.byId)
-        if (endpoint) endpoints.push(endpoint)
+        if (endpoint) found.push(endpoint)
       }
-      for (const container of elsewhere.of(service)) endpoints.push(remoteEndpoint(container))
+      for (const container of elsewhere.of(service)) found.push(remoteEndpoint(container))
+      const endpoints = found.length === 0 ? given : [...given, ...found]
       const before = merged.get(service)
-      const same =
-        before?.endpoints.length === endpoints.length &&
-        before.endpoints.every((endpoint, i) => sameEndpoint(endpoint, endpoints[i]!))
-      nextMerged.set(service, before && same ? before : { service, endpoints })
-      for (const { attachment } of endpoints) {
+      const same = before !== undefined && sameEndpoints(before.endpoints, endpoints)
+      nextMerged.set(service, same ? before : { service, endpoints })
+      for (const { attachment } of found) {
         if (attachment === null || nextAttached.has(attachment)) continue
         const owner = index.byId.get(attachment)!
         const { id, pid, addresses, networks } = owner

@@ -4,7 +4,8 @@
  * nothing changed is the same array as last time, so that one change costs the work
  * of one slice.
  */
-import { containerPlace, type KernelObject } from '../kernel/objects.js'
+import { isDeepStrictEqual } from 'node:util'
+import { containerPlace, type KernelObject, keyOf } from '../kernel/objects.js'
 import type { NodeRecord } from '../model/cluster.js'
 import type { Attachment, Endpoint, Mesh, MeshService } from '../model/mesh.js'
 import type { Node } from '../model/snapshot.js'
@@ -25,6 +26,19 @@ export type AddressOf = (attachmentId: string) => string | null
 
 export function planOf(slices: Plan): KernelObject[] {
   return [...slices.values()].flat()
+}
+
+const keys = new WeakMap<Slice, readonly string[]>()
+
+/** Objects by key. The keys of a slice are made once, however often it is asked for. */
+export function stateOfSlices(slices: Iterable<Slice>): Map<string, KernelObject> {
+  const state = new Map<string, KernelObject>()
+  for (const slice of slices) {
+    const own = keys.get(slice) ?? slice.map(keyOf)
+    keys.set(slice, own)
+    for (let i = 0; i < own.length; i++) state.set(own[i] as string, slice[i] as KernelObject)
+  }
+  return state
 }
 
 function addressOf(endpoint: Endpoint, node: Node, addresses: AddressOf): string | null {
@@ -93,6 +107,37 @@ interface Cached<Value> {
   readonly slice: Slice
 }
 
+interface CachedService extends Cached<MeshService> {
+  readonly needs: BaseNeeds
+  /** Whether every endpoint had an address. */
+  readonly complete: boolean
+}
+
+const noNeeds: BaseNeeds = { aliases: [], externals: [], nodeEndpoints: false }
+
+/** What a service asks of the node's own slice; `noNeeds` itself for nothing. */
+function needsOf({ endpoints }: MeshService, units: readonly Unit[]): BaseNeeds {
+  const needs = {
+    aliases: units.flatMap(unit => unit.aliases.map(alias => ({ unit, alias }))),
+    externals: endpoints.flatMap(({ kind, address }) => (kind === 'external' ? [address!] : [])),
+    nodeEndpoints: endpoints.some(({ kind }) => kind === 'node'),
+  }
+  return isDeepStrictEqual(needs, noNeeds) ? noNeeds : needs
+}
+
+/** The needs of all together; external addresses in an order that does not depend on the services'. */
+function sumOf(needs: readonly BaseNeeds[]): BaseNeeds {
+  return {
+    aliases: needs.flatMap(({ aliases }) => aliases),
+    externals: [...new Set(needs.flatMap(({ externals }) => externals))].sort(),
+    nodeEndpoints: needs.some(({ nodeEndpoints }) => nodeEndpoints),
+  }
+}
+
+function sameItems<Item>(some: readonly Item[], others: readonly Item[]): boolean {
+  return some.length === others.length && some.every((item, i) => item === others[i])
+}
+
 /**
  * A planner for one node. It remembers slices by the identity of what they were made
  * from; an address, once given to an attachment, does not change while it lives.
@@ -100,18 +145,31 @@ interface Cached<Value> {
 export function createPlanner(
   settings: PlanSettings,
 ): (mesh: Mesh, node: Node, addresses: AddressOf) => Plan {
-  let services = new Map<string, Cached<MeshService>>()
+  let services = new Map<string, CachedService>()
   let peers = new Map<string, Cached<NodeRecord>>()
   let attachments = new Map<string, Cached<Attachment>>()
-  let base: { readonly key: string; readonly slice: Slice } | null = null
-  const units = new WeakMap<MeshService['service'], readonly Unit[]>()
+  let base: { readonly node: string; readonly needs: readonly BaseNeeds[]; readonly slice: Slice } | null =
+    null
 
   return (mesh, node, addresses) => {
     const slices = new Map<string, Slice>()
     const nextPeers = new Map<string, Cached<NodeRecord>>()
-    const nextServices = new Map<string, Cached<MeshService>>()
+    const nextServices = new Map<string, CachedService>()
     const nextAttachments = new Map<string, Cached<Attachment>>()
-    const needs = { aliases: [] as BaseNeeds['aliases'][number][], externals: new Set<string>(), own: false }
+    const needs: BaseNeeds[] = []
+
+    const planned = (service: MeshService, before: CachedService | undefined): CachedService => {
+      const units = unitsOf(service.service)
+      const needs = needsOf(service, units)
+      return {
+        value: service,
+        slice: planService(service, units, node, addresses),
+        needs: before && isDeepStrictEqual(before.needs, needs) ? before.needs : needs,
+        complete: service.endpoints.every(
+          ({ kind, attachment }) => kind !== 'container' || addresses(attachment!) !== null,
+        ),
+      }
+    }
 
     for (const attachment of mesh.attachments) {
       const address = addresses(attachment.id)
@@ -133,23 +191,11 @@ export function createPlanner(
 
     for (const service of mesh.services) {
       const { name } = service.service
-      const unitsHere = units.get(service.service) ?? unitsOf(service.service)
-      units.set(service.service, unitsHere)
-      for (const unit of unitsHere) for (const alias of unit.aliases) needs.aliases.push({ unit, alias })
-      for (const endpoint of service.endpoints) {
-        if (endpoint.kind === 'external') needs.externals.add(endpoint.address!)
-        if (endpoint.kind === 'node') needs.own = true
-      }
       const before = services.get(name)
-      const complete = service.endpoints.every(
-        endpoint => endpoint.kind !== 'container' || addresses(endpoint.attachment!) !== null,
-      )
-      const slice =
-        before?.value === service && complete
-          ? before.slice
-          : planService(service, unitsHere, node, addresses)
-      nextServices.set(name, { value: service, slice })
-      slices.set(`service ${name}`, slice)
+      const next = before?.value === service && before.complete ? before : planned(service, before)
+      nextServices.set(name, next)
+      slices.set(`service ${name}`, next.slice)
+      if (next.needs !== noNeeds) needs.push(next.needs)
     }
 
     for (const peer of node.membership?.peers ?? []) {
@@ -159,13 +205,9 @@ export function createPlanner(
       slices.set(`peer ${peer.name}`, slice)
     }
 
-    const baseNeeds: BaseNeeds = {
-      aliases: needs.aliases,
-      externals: [...needs.externals].sort(),
-      nodeEndpoints: needs.own,
-    }
-    const key = JSON.stringify([{ ...node, membership: { ...node.membership, peers: [] } }, baseNeeds])
-    if (base?.key !== key) base = { key, slice: planBase(node, settings, baseNeeds) }
+    const nodeKey = JSON.stringify({ ...node, membership: { ...node.membership, peers: [] } })
+    if (base?.node !== nodeKey || !sameItems(base.needs, needs))
+      base = { node: nodeKey, needs, slice: planBase(node, settings, sumOf(needs)) }
     slices.set('node', base.slice)
 
     services = nextServices

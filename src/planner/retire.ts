@@ -7,7 +7,7 @@
 import type {
   DestinationObject,
   DestinationReading,
-  KernelObject,
+  KernelState,
   VirtualServiceObject,
 } from '../kernel/objects.js'
 import { keyOf } from '../kernel/objects.js'
@@ -17,8 +17,8 @@ const settle = 1
 
 export interface RetireInput {
   /** Destinations and virtual services that the kernel holds, or was last known to hold. */
-  readonly held: Iterable<KernelObject>
-  readonly wanted: ReadonlyMap<string, KernelObject>
+  readonly held: KernelState
+  readonly wanted: KernelState
   /** Connection counts by destination key, as far as they were read. */
   readonly readings: ReadonlyMap<string, DestinationReading>
   /** Whether packets to this address can still arrive: its container runs. */
@@ -37,16 +37,16 @@ export function retire(input: RetireInput): (DestinationObject | VirtualServiceO
   const { wanted, readings, alive, drainOf, now } = input
   const staying: DestinationObject[] = []
   const services = new Map<number, VirtualServiceObject>()
-  for (const object of input.held) {
+  for (const [key, object] of input.held) {
     if (object.kind === 'virtualService') services.set(object.fwmark, object)
-    if (object.kind !== 'destination' || wanted.has(keyOf(object)) || !alive(object.address)) continue
+    if (object.kind !== 'destination' || wanted.has(key) || !alive(object.address)) continue
     if (object.weight > 0 || object.drainingSince === 0) {
       if (drainOf(object.fwmark) > 0) staying.push({ ...object, weight: 0, drainingSince: now })
       continue
     }
     // Both are whole seconds, rounded down: so many have surely passed, and up to one more.
     const age = now - object.drainingSince - 1
-    const reading = readings.get(keyOf(object))
+    const reading = readings.get(key)
     const idle = age >= settle && reading?.active === 0
     if (!idle && age < drainOf(object.fwmark)) staying.push(object)
   }

@@ -35,8 +35,16 @@ function* portsOf(port: PublishedPort): Generator<{ published: number; target: n
     yield { published: port.published.first + i, target: port.target.first + i }
 }
 
-/** The virtual services of a service, in the order of its ports. */
-export function unitsOf(service: Service): Unit[] {
+const known = new WeakMap<Service, readonly Unit[]>()
+
+/** The virtual services of a service, in the order of its ports. A service never changes, so they are found once. */
+export function unitsOf(service: Service): readonly Unit[] {
+  const units = known.get(service) ?? findUnits(service)
+  known.set(service, units)
+  return units
+}
+
+function findUnits(service: Service): Unit[] {
   const units: (Unit & { aliases: Alias[] })[] = []
   const byTarget = new Map<string, Unit & { aliases: Alias[] }>()
   for (const port of service.ports) {

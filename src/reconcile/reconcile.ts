@@ -12,6 +12,7 @@ import {
   containerPlace,
   type DestinationReading,
   type KernelObject,
+  type KernelState,
   type Kind,
   keyOf,
   type Place,
@@ -27,7 +28,7 @@ import type { ContainerSnapshot, Node } from '../model/snapshot.js'
 import { AddressBook, capacityOf, isInSubnet, nodeAddress } from '../planner/addresses.js'
 import { linkOf, linksByAddress } from '../planner/attachment.js'
 import type { PlanSettings } from '../planner/base.js'
-import { createPlanner, type Plan, planOf } from '../planner/plan.js'
+import { createPlanner, type Plan, type Slice, stateOfSlices } from '../planner/plan.js'
 import { retire } from '../planner/retire.js'
 import { unitsOf } from '../planner/units.js'
 import { Inheritance } from './inheritance.js'
@@ -80,6 +81,11 @@ function pertinent(outcomes: readonly Outcome[]): Outcome[] {
     if (outcome.error instanceof MeshError && outcome.error.code === 'MESH_NOT_FOUND') gone.add(link(outcome))
   gone.delete(null)
   return outcomes.filter(outcome => !outcome.error || !gone.has(link(outcome)))
+}
+
+/** `push(...items)` would need stack for each of them, and there may be a hundred thousand. */
+function append<Item>(list: Item[], items: readonly Item[]): void {
+  for (const item of items) list.push(item)
 }
 
 export class Reconciler {
@@ -151,12 +157,12 @@ export class Reconciler {
     const outcomes: Outcome[] = []
     const repairs: Outcome[] = []
     const found: KernelObject[] = []
-    if (this.begun) outcomes.push(...(await this.fast(inputs)))
+    if (this.begun) append(outcomes, await this.fast(inputs))
     if (kind === 'full' || !this.begun) {
       const full = await this.full(inputs, !this.begun)
-      outcomes.push(...full.outcomes)
-      repairs.push(...full.repairs)
-      found.push(...full.found)
+      append(outcomes, full.outcomes)
+      append(repairs, full.repairs)
+      append(found, full.found)
       this.blind = full.blind
     }
     return {
@@ -180,7 +186,7 @@ export class Reconciler {
     const { changes } = this.changes(
       inputs,
       next,
-      planOf(next.slices),
+      stateOfSlices(next.slices.values()),
       observed,
       observation.readings ?? new Map(),
     )
@@ -202,13 +208,15 @@ export class Reconciler {
   /** Applies what the snapshots changed since the last pass, without reading the kernel. */
   private async fast(inputs: Inputs): Promise<Outcome[]> {
     const next = this.next(inputs)
-    const before: KernelObject[] = [...this.leaving]
-    const after: KernelObject[] = []
-    for (const [name, slice] of next.slices) if (this.applied.get(name) !== slice) after.push(...slice)
-    for (const [name, slice] of this.applied) if (next.slices.get(name) !== slice) before.push(...slice)
-    if (before.length === 0 && after.length === 0) return []
+    const before: Slice[] = [this.leaving]
+    const after: Slice[] = []
+    for (const [name, slice] of next.slices) if (this.applied.get(name) !== slice) after.push(slice)
+    for (const [name, slice] of this.applied) if (next.slices.get(name) !== slice) before.push(slice)
+    const wanted = stateOfSlices(after)
+    const held = stateOfSlices(before)
+    if (held.size === 0 && wanted.size === 0) return []
     // Without fresh connection counts nothing may be taken for idle.
-    const { changes, leaving } = this.changes(inputs, next, after, stateOf(before), new Map())
+    const { changes, leaving } = this.changes(inputs, next, wanted, held, new Map())
     return this.apply(inputs, next, changes, leaving)
   }
 
@@ -223,9 +231,12 @@ export class Reconciler {
     if (first) this.adopt(observation.objects)
     this.readings = observation.readings ?? new Map()
     const next = this.next(inputs)
-    const wanted = planOf(next.slices)
+    const wanted = stateOfSlices(next.slices.values())
     const observed = stateOf(observation.objects)
-    if (first) this.inheritance.take(observed, stateOf(wanted), this.clock())
+    if (first) this.inheritance.take(observed, wanted, this.clock())
+    const found: KernelObject[] = []
+    if (first)
+      for (const [key, object] of wanted) if (object.kind === 'entry' && observed.has(key)) found.push(object)
     const retried = this.failed
     const expected = new Set([...this.leaving.map(keyOf), ...this.inheritance.keys()])
     const { changes, leaving } = this.changes(inputs, next, wanted, observed, this.readings)
@@ -235,19 +246,17 @@ export class Reconciler {
     const repairs = first
       ? []
       : outcomes.filter(({ change }) => !retried.has(changeKey(change)) && !expected.has(changeKey(change)))
-    const found = first ? wanted.filter(object => object.kind === 'entry' && observed.has(keyOf(object))) : []
     return { outcomes, repairs, found, blind: observation.blind }
   }
 
-  /** From `before` to `after`, with destinations retired rather than removed. */
+  /** From `before` to `wanted`, with destinations retired rather than removed; adds to `wanted` those that stay. */
   private changes(
     inputs: Inputs,
     next: Next,
-    after: readonly KernelObject[],
-    before: ReadonlyMap<string, KernelObject>,
+    wanted: Map<string, KernelObject>,
+    before: KernelState,
     readings: ReadonlyMap<string, DestinationReading>,
   ): { changes: Change[]; leaving: KernelObject[] } {
-    const wanted = stateOf(after)
     const now = this.clock()
     this.inheritance.hold(wanted, now)
     const running = new Set(inputs.containers.containers.filter(runs).map(({ id }) => attachmentLink(id)))
@@ -255,7 +264,7 @@ export class Reconciler {
     const remote = new Set((inputs.remote ?? []).map(({ address }) => address))
     const links = linksByAddress(before.values())
     const staying = retire({
-      held: before.values(),
+      held: before,
       wanted,
       readings,
       alive: address => {

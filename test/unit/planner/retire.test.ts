@@ -21,7 +21,7 @@ function input(
   fields: Partial<RetireInput> & { active?: number } = {},
 ): RetireInput {
   return {
-    held: [service, held],
+    held: stateOf([service, held]),
     wanted: stateOf([service]),
     readings: new Map([[keyOf(held), { active: fields.active ?? 0, inactive: 0 }]]),
     alive: () => true,
