@@ -101,8 +101,8 @@ export class SnapshotBuilder {
   }
 
   /**
-   * `spare`: whether a node that was live is to be shown as it last was although its
-   * lease is gone; `spared` tells whether there was one. The snapshot is the former
+   * `spare`: whether a node that was live is to be shown as it last was although it is
+   * gone from etcd; `spared` tells whether there was one. The snapshot is the former
    * object when nothing changed.
    */
   build(
@@ -132,6 +132,11 @@ export class SnapshotBuilder {
         else told.set(container.node, [container])
       }
     }
+    for (const [name, was] of this.#nodes)
+      if (was.live && !nodes.has(name) && spare(name)) {
+        nodes.set(name, was)
+        spared = true
+      }
     const containers = new Map<string, readonly RemoteContainer[]>()
     for (const { name, live } of nodes.values()) {
       const was = this.#containers.get(name)

@@ -4,6 +4,7 @@
  * etcd-replica.ts, etcd-lease.ts, etcd.ts and etcd-cluster.ts do.
  */
 import { readFileSync } from 'node:fs'
+import type { Readable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { InputError, reasonOf } from '../errors.js'
 import { EtcdHttp, type TlsFiles } from './etcd-http.js'
@@ -164,14 +165,12 @@ export class EtcdClient {
 
   /**
    * Follows all keys from `key` up to `end`, from `revision` on, at the endpoint in use.
-   * Only ever ends by throwing: EtcdError (grpcCode outOfRange: compacted), or what
-   * `onAnswer` throws, or quietly by `signal`.
+   * Ends only by `signal`, or by throwing EtcdError (grpcCode outOfRange: compacted).
    */
-  async watch(
+  async *watch(
     range: { readonly key: string; readonly end: string; readonly revision: number },
-    onAnswer: (answer: WatchAnswer) => void,
     signal: AbortSignal,
-  ): Promise<void> {
+  ): AsyncGenerator<WatchAnswer, void> {
     const { endpoint } = this
     const create_request = {
       key: encode(range.key),
@@ -179,33 +178,21 @@ export class EtcdClient {
       start_revision: String(range.revision),
       fragment: true,
     }
-    await this.#authenticate(endpoint, usualAttempt)
-    const body = { create_request }
     try {
+      await this.#authenticate(endpoint, usualAttempt)
+      const body = { create_request }
       const stream = await this.#http.stream(endpoint, '/v3/watch', body, this.#token, usualAttempt, signal)
-      stream.setEncoding('utf8')
-      let rest = ''
-      for await (const chunk of stream) {
-        const lines = (rest + chunk).split('\n')
-        rest = lines.pop() ?? ''
-        for (const line of lines)
-          if (line.trim() !== '') {
-            if (stream.statusCode !== 200) throw parseRefusal(endpoint, stream.statusCode ?? 0, line)
-            onAnswer(parseWatchLine(line, endpoint))
-          }
+      for await (const line of linesOf(stream)) {
+        if (stream.statusCode !== 200) throw parseRefusal(endpoint, stream.statusCode ?? 0, line)
+        yield parseWatchLine(line, endpoint)
       }
-      if (rest.trim() !== '' && stream.statusCode !== 200)
-        throw parseRefusal(endpoint, stream.statusCode ?? 0, rest)
-      throw new EtcdError(`etcd ${endpoint}: ended the watch`, { passing: true, uncertain: false })
+      throw new Error('ended the watch')
     } catch (error) {
       if (signal.aborted) return
       if (needsToken(error)) this.#token = ''
       if (error instanceof EtcdError) throw error
-      throw new EtcdError(`etcd ${endpoint}: ${reasonOf(error)}`, {
-        passing: true,
-        uncertain: false,
-        cause: error,
-      })
+      const message = `etcd ${endpoint}: ${reasonOf(error)}`
+      throw new EtcdError(message, { passing: true, uncertain: false, cause: error })
     }
   }
 
@@ -295,6 +282,17 @@ export interface Listing {
 export interface Outcome {
   readonly succeeded: boolean
   readonly revision: number
+}
+
+async function* linesOf(stream: Readable): AsyncGenerator<string, void> {
+  stream.setEncoding('utf8')
+  let rest = ''
+  for await (const chunk of stream) {
+    const lines = (rest + chunk).split('\n')
+    rest = lines.pop() ?? ''
+    for (const line of lines) if (line.trim() !== '') yield line
+  }
+  if (rest.trim() !== '') yield rest
 }
 
 function checkOptions({ endpoints, tls, user, passwordFile }: EtcdOptions): void {

@@ -109,7 +109,8 @@ export class EtcdCluster implements Cluster {
       const lease = await this.#takeLease()
       try {
         const patience = (this.#seconds + 2) * 1000
-        const held = await claimPlace(this.#client, this.#keys, claim, this.#agent, lease.id, patience)
+        const claimant = { claim, agent: this.#agent, lease: lease.id, number: null, patience }
+        const held = await claimPlace(this.#client, this.#keys, claimant)
         this.#own = { claim, ...held, lease, written: null }
         await this.#keepFormer(this.#own)
         this.#ownTrouble = null
@@ -284,6 +285,7 @@ export class EtcdCluster implements Cluster {
     const own = this.#own
     if (!own || own.lease !== lost || this.#closed) return
     const { name, number } = own.record
+    this.#spareOthers()
     try {
       const lease = await this.#takeLease()
       await lost.release()
@@ -295,8 +297,10 @@ export class EtcdCluster implements Cluster {
         const { succeeded } = await this.#client.transact([absent], operations.slice(at, at + batch))
         if (!succeeded) return await this.#giveUp(own, displaced(name))
       }
-      const held = await claimPlace(this.#client, this.#keys, own.claim, this.#agent, lease.id, 0)
+      const claimant = { claim: own.claim, agent: this.#agent, lease: lease.id, number, patience: 0 }
+      const held = await claimPlace(this.#client, this.#keys, claimant)
       if (held.record.number !== number) return await this.#giveUp(own, placeLost(own.record))
+      this.#spareOthers()
       own.revision = held.revision
       own.written = this.#wanted ? new Map(this.#wanted) : null
     } catch (error) {
@@ -313,16 +317,19 @@ export class EtcdCluster implements Cluster {
     await own.lease.revoke()
   }
 
+  /** The own lease was lost, and others' may have been lost for the same reason: they get time to return. */
+  #spareOthers(): void {
+    this.#spareUntil = performance.now() + (this.#seconds + 1) * 1000
+  }
+
   #deliver(): void {
     if (!this.#replica.known) return
     const before = this.#builder.last
-    const now = performance.now()
     const own = this.#own
-    if (own && !this.#replica.entries.has(this.#keys.alive(own.record.name)))
-      this.#spareUntil = now + (this.#seconds + 1) * 1000
+    if (own && !this.#replica.entries.has(this.#keys.alive(own.record.name))) this.#spareOthers()
     // Nothing is known of the own lease since etcd came back.
     const unsure = own !== null && (this.#replicaTrouble !== null || own.lease.renewedAt < this.#healedAt)
-    const spare = unsure || now < this.#spareUntil
+    const spare = unsure || performance.now() < this.#spareUntil
     const { snapshot, spared } = this.#builder.build(
       this.#replica.entries,
       name => spare || name === own?.record.name,

@@ -27,20 +27,21 @@ async function readPlaces(client: EtcdClient, keys: ClusterKeys): Promise<Entrie
   return new Map([...alive.keys, ...places.keys].map(entry => [entry.key, entry]))
 }
 
-/**
- * Takes the node's place under `lease`. `agent` tells this process from others;
- * `patience`: how long a former lease of the same name or address may still run, milliseconds.
- * Throws InputError or MESH_STORE.
- */
-export async function claimPlace(
-  client: EtcdClient,
-  keys: ClusterKeys,
-  claim: Claim,
-  agent: string,
-  lease: string,
-  patience: number,
-): Promise<Held> {
-  const end = performance.now() + patience
+export interface Claimant {
+  readonly claim: Claim
+  /** Random id that tells this process from others of the same name. */
+  readonly agent: string
+  readonly lease: string
+  /** The number it would like to have if etcd knows of none; null: any. */
+  readonly number: number | null
+  /** How long a former lease of the same name or address may still run, milliseconds. */
+  readonly patience: number
+}
+
+/** Takes the node's place. Throws InputError or MESH_STORE. */
+export async function claimPlace(client: EtcdClient, keys: ClusterKeys, claimant: Claimant): Promise<Held> {
+  const { claim, agent, lease } = claimant
+  const end = performance.now() + claimant.patience
   const value = JSON.stringify({ address: claim.address, agent })
   for (let attempt = 0; ; attempt++) {
     const entries = await readPlaces(client, keys)
@@ -54,7 +55,7 @@ export async function claimPlace(
       await sleep(200)
       continue
     }
-    const { record, conditions, operations } = transactionOf(keys, entries, claim, attempt)
+    const { record, conditions, operations } = transactionOf(keys, entries, claimant, attempt)
     const { succeeded, revision } = await client.transact(
       [...conditions, unchanged(keys.alive(claim.name), alive?.revision ?? 0)],
       [...operations, put(keys.alive(claim.name), value, lease)],
@@ -92,13 +93,15 @@ function holderOf(keys: ClusterKeys, entries: Entries, { name, address }: Claim)
 function transactionOf(
   keys: ClusterKeys,
   entries: Entries,
-  claim: Claim,
+  { claim, number: wish }: Claimant,
   attempt: number,
 ): { readonly record: NodeRecord; readonly conditions: Compare[]; readonly operations: Operation[] } {
   const { name, address, pool, nodePrefix } = claim
   const pools = checkPool(keys, entries, claim)
   const former = placeOf(entries.get(keys.node(name)))
-  const number = former && fits(former, claim) ? former.number : freeNumber(keys, entries, claim, attempt)
+  const wished = wish !== null && !entries.has(keys.number(wish)) ? wish : null
+  const number =
+    former && fits(former, claim) ? former.number : (wished ?? freeNumber(keys, entries, claim, attempt))
   const subnet = subnetOfNode(pool, nodePrefix, number)!
   const place = { number, subnet, address, draining: former?.draining ?? false }
   const revisionOf = (key: string) => entries.get(key)?.revision ?? 0

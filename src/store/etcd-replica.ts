@@ -20,6 +20,8 @@ const pulseGap = 1000
 const pulseLimit = 1000
 /** A watch that long without an event, while the store's revision went on, is opened anew. */
 const longestSilence = 10_000
+/** etcd sends what a watch has missed within 100 ms of its begin; without news in this time there was none. */
+const catchUp = 300
 /** Between two attempts, growing from the first to the second. */
 const shortestPause = 100
 const longestPause = 1000
@@ -150,6 +152,7 @@ export class Replica {
     const broken = new AbortController()
     const signal = AbortSignal.any([stop, broken.signal])
     let failure: unknown = null
+    let caughtUp: NodeJS.Timeout | undefined
     const pulses = this.#feelPulse(endpoint, signal).catch(error => {
       failure = error
       broken.abort()
@@ -157,20 +160,21 @@ export class Replica {
     try {
       const range = { key: this.#prefix, end: afterPrefix(this.#prefix), revision: this.#revision + 1 }
       let events: WatchAnswer['events'] = []
-      await this.#client.watch(
-        range,
-        answer => {
-          if (answer.created) this.#begun(answer)
-          events = [...events, ...answer.events]
-          if (answer.fragment || events.length === 0) return
-          this.#apply(events)
-          events = []
-        },
-        signal,
-      )
+      for await (const answer of this.#client.watch(range, signal)) {
+        if (answer.created) {
+          this.#begun(answer)
+          caughtUp = setTimeout(() => this.#tell(null), catchUp)
+        }
+        events = [...events, ...answer.events]
+        if (answer.fragment || events.length === 0) continue
+        this.#apply(events)
+        events = []
+        this.#tell(null)
+      }
     } catch (error) {
       failure ??= error instanceof EtcdError && error.grpcCode === grpc.outOfRange ? new Stale() : error
     } finally {
+      clearTimeout(caughtUp)
       broken.abort()
       await pulses
     }
@@ -184,7 +188,6 @@ export class Replica {
     if (header.cluster_id !== this.#cluster || header.revision < this.#revision) throw new Stale()
     this.#lastEvent = performance.now()
     this.#wasWell = true
-    this.#tell(null)
   }
 
   #apply(events: WatchAnswer['events']): void {

@@ -35,6 +35,8 @@ export class EtcdStore implements Store {
   /** Key → the last service it held that could be understood. */
   #good = new Map<string, Service>()
   #last: readonly Service[] | null = null
+  /** Whether etcd ever held anything of this mesh. */
+  #begun = false
   #listener: ((snapshot: ServiceSnapshot) => void) | null = null
   #onTrouble: (error: Error | null) => void = () => {}
   #troubles: { replica: Error | null; content: Error | null } = { replica: null, content: null }
@@ -88,7 +90,8 @@ export class EtcdStore implements Store {
       const before = await this.#read()
       // An attempt whose answer was lost has been carried out after all.
       if (after && before.change === id) return this.#written(after, before.revision)
-      after = [...change(before.services)].sort((a, b) => (a.name < b.name ? -1 : 1))
+      const base = this.#isLost(before) ? (this.#last ?? []) : before.services
+      after = [...change(base)].sort((a, b) => (a.name < b.name ? -1 : 1))
       const transaction = changeOf(this.#prefix, before.services, after, before.revision, id)
       if (!transaction) return after
       try {
@@ -104,6 +107,11 @@ export class EtcdStore implements Store {
         throw new MeshError('MESH_STORE', 'etcd: others changed services all the time; try again')
       await sleep(Math.random() * pause)
     }
+  }
+
+  /** Whether etcd is empty and was not: its data were lost, or removed by hand. */
+  #isLost({ change, services, damaged }: StoredServices): boolean {
+    return this.#begun && change === null && services.length + damaged.size === 0
   }
 
   /** What a read that needs a quorum finds now. */
@@ -127,6 +135,12 @@ export class EtcdStore implements Store {
       this.#tell()
       return
     }
+    if (this.#isLost(stored)) {
+      this.#troubles.content = this.#last?.length ? lost(this.#last.length) : null
+      this.#tell()
+      return
+    }
+    this.#begun ||= stored.change !== null
     // What somebody's hand made unreadable stays in force as it last was.
     const kept = [...stored.damaged.keys()].flatMap(key => this.#good.get(key) ?? [])
     const services = [...stored.services, ...kept].sort((a, b) => (a.name < b.name ? -1 : 1))
@@ -148,6 +162,14 @@ export class EtcdStore implements Store {
     this.#told = told
     this.#onTrouble(trouble)
   }
+}
+
+function lost(count: number): MeshError {
+  return new MeshError(
+    'MESH_STORE',
+    `etcd: nothing of this mesh is left in it; its ${count} services stay as they were, ` +
+      'and whatever is published or unpublished next writes all of them back',
+  )
 }
 
 function contentTrouble(damaged: ReadonlyMap<string, string>): MeshError | null {

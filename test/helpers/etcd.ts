@@ -10,10 +10,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Test } from 'tap'
 import { EtcdClient } from '../../src/store/etcd-client.js'
+import type { TlsFiles } from '../../src/store/etcd-http.js'
 import { type EtcdSettings, openEtcd } from '../../src/store/open-etcd.js'
 import { waitFor } from './wait.js'
 
-export const noTls = { ca: null, cert: null, key: null }
+const noTls = { ca: null, cert: null, key: null }
 
 export interface EtcdCertificates {
   readonly ca: string
@@ -76,12 +77,17 @@ export class EtcdMember {
   }
 }
 
+type Three = readonly [EtcdMember, EtcdMember, EtcdMember]
+
+/** Three members that make one etcd. */
 export class EtcdServers {
-  readonly members: readonly EtcdMember[]
+  readonly members: Three
   readonly #directory: string
+  readonly #tls: TlsFiles
   readonly #opened = new Set<{ close(): Promise<void> }>()
 
-  private constructor(members: readonly EtcdMember[], directory: string) {
+  private constructor(members: Three, directory: string, tls: TlsFiles) {
+    this.#tls = tls
     this.members = members
     this.#directory = directory
   }
@@ -89,13 +95,17 @@ export class EtcdServers {
   /** Started and ready to answer; ended with the test. */
   static async start(
     t: Test,
-    count: number,
-    options: { readonly tls?: EtcdCertificates; readonly args?: readonly string[] } = {},
+    options: {
+      readonly tls?: EtcdCertificates
+      /** With `tls`: whom the servers let in. */
+      readonly client?: TlsFiles
+      readonly args?: readonly string[]
+    } = {},
   ): Promise<EtcdServers> {
     const directory = mkdtempSync(join(tmpdir(), 'mesh-etcd-'))
     const scheme = options.tls ? 'https' : 'http'
     const places = []
-    for (let i = 1; i <= count; i++)
+    for (const i of [1, 2, 3])
       places.push({
         name: `m${i}`,
         client: `${scheme}://127.0.0.1:${await freePort()}`,
@@ -126,10 +136,10 @@ export class EtcdServers {
           ...(options.args ?? []),
         ]),
     )
-    const servers = new EtcdServers(members, directory)
+    const servers = new EtcdServers(members as unknown as Three, directory, options.client ?? noTls)
     t.teardown(() => servers.end())
     for (const member of members) member.start()
-    if (!options.tls) await servers.ready()
+    await servers.ready()
     return servers
   }
 
@@ -154,7 +164,7 @@ export class EtcdServers {
   settings(options: Partial<EtcdSettings> = {}): EtcdSettings {
     return {
       endpoints: this.endpoints,
-      tls: noTls,
+      tls: this.#tls,
       user: null,
       passwordFile: null,
       prefix: '/mesh',
@@ -168,6 +178,11 @@ export class EtcdServers {
     const etcd = openEtcd(this.settings(options))
     this.#opened.add(etcd)
     return etcd
+  }
+
+  /** Throws all data of all members away; they must have been stopped. */
+  forget(): void {
+    for (const { name } of this.members) rmSync(join(this.#directory, name), { recursive: true, force: true })
   }
 
   async end(): Promise<void> {

@@ -1,28 +1,18 @@
 /**
- * Services in a real etcd of three members: transactions, snapshots, what others' hands do.
+ * Services in a real etcd of three members: transactions, services, what others' hands do.
  */
 import t from 'tap'
 import { MeshError } from '../../src/errors.js'
 import type { Service } from '../../src/model/service.js'
 import { encode, put } from '../../src/store/etcd-wire.js'
+import { view } from '../helpers/cluster-view.js'
 import { EtcdServers } from '../helpers/etcd.js'
 import { aService } from '../helpers/services.js'
 import { waitFor } from '../helpers/wait.js'
 
-const servers = await EtcdServers.start(t, 3)
+const servers = await EtcdServers.start(t)
 
-/** A store with everything it delivers and complains of, in a mesh of its own unless it shares one. */
-function open(prefix: string, endpoints = servers.endpoints) {
-  const { store, cluster, close } = servers.open({ prefix, endpoints })
-  const snapshots: (readonly Service[])[] = []
-  const troubles: (string | null)[] = []
-  store.start(
-    ({ services }) => snapshots.push(services),
-    error => troubles.push(error?.message ?? null),
-  )
-  const names = () => snapshots.at(-1)?.map(({ name }) => name)
-  return { store, cluster, close, snapshots, troubles, names }
-}
+const open = (prefix: string, endpoints = servers.endpoints) => view(servers, { prefix, endpoints })
 
 function publish(service: Service) {
   return (services: readonly Service[]): readonly Service[] => {
@@ -36,8 +26,8 @@ function publish(service: Service) {
 t.test('an empty etcd is an empty mesh; what one node writes all get, sorted and whole', async t => {
   const one = open('/whole')
   const two = open('/whole', [...servers.endpoints].reverse())
-  await waitFor(() => one.names() && two.names(), 'first snapshots', 5)
-  t.same([one.names(), two.names()], [[], []])
+  await waitFor(() => one.services.length > 0 && two.services.length > 0, 'first snapshots', 5)
+  t.same([one.names(), two.names()], ['', ''])
   const full = aService('a', 53, {
     selector: { app: 'dns', 'mesh.container': 'ü/x' },
     endpoints: [{ address: '10.1.2.3', port: null }],
@@ -45,13 +35,13 @@ t.test('an empty etcd is an empty mesh; what one node writes all get, sorted and
     drain: 0.5,
   })
   t.same(await one.store.update(() => [aService('b', 1), full]), [full, aService('b', 1)])
-  t.same(one.snapshots.at(-1), [full, aService('b', 1)], 'the writer has it when its update is done')
-  await waitFor(() => two.names()?.length === 2, 'the other node', 5)
-  t.same(two.snapshots.at(-1), [full, aService('b', 1)])
+  t.same(one.services.at(-1), [full, aService('b', 1)], 'the writer has it when its update is done')
+  await waitFor(() => two.names() === 'a,b', 'the other node', 5)
+  t.same(two.services.at(-1), [full, aService('b', 1)])
   t.same(await two.store.list(), [full, aService('b', 1)])
   await two.store.update(services => services.filter(({ name }) => name !== 'b'))
-  await waitFor(() => one.names()?.join() === 'a', 'the removal', 5)
-  t.equal(one.snapshots.at(-1)![0], one.snapshots.at(-2)![0], 'what did not change is the same object')
+  await waitFor(() => one.names() === 'a', 'the removal', 5)
+  t.equal(one.services.at(-1)![0], one.services.at(-2)![0], 'what did not change is the same object')
   t.same([...one.troubles, ...two.troubles].filter(Boolean), [])
 })
 
@@ -81,9 +71,9 @@ t.test('updates of many nodes at once each see the ones before', async t => {
 })
 
 t.test('a change that refuses writes nothing, nor does one that breaks the rules', async t => {
-  const { store, snapshots } = open('/rules')
+  const { store, services: delivered } = open('/rules')
   await store.update(() => [aService('web', 80)])
-  const count = snapshots.length
+  const count = delivered.length
   const refuse = () => {
     throw new Error('no')
   }
@@ -101,7 +91,7 @@ t.test('a change that refuses writes nothing, nor does one that breaks the rules
     { code: 'MESH_STORE' },
   )
   t.same(await store.update(all => all), [aService('web', 80)])
-  t.equal(snapshots.length, count)
+  t.equal(delivered.length, count)
 })
 
 t.test('3,000 services go in and out in one transaction', async t => {
@@ -109,9 +99,9 @@ t.test('3,000 services go in and out in one transaction', async t => {
   const all = Array.from({ length: 3000 }, (_, i) => aService(`s${String(i).padStart(4, '0')}`, 1000 + i))
   await store.update(() => all)
   t.same(await store.list(), all)
-  await waitFor(() => names()?.length === 3000, 'the snapshot', 5)
+  await waitFor(() => names()?.split(',').length === 3000, 'the snapshot', 5)
   await store.update(() => [])
-  await waitFor(() => names()?.length === 0, 'the empty snapshot', 5)
+  await waitFor(() => names() === '', 'the empty snapshot', 5)
 })
 
 t.test('two meshes in one etcd do not see one another, also if one prefix begins like the other', async t => {
@@ -123,39 +113,39 @@ t.test('two meshes in one etcd do not see one another, also if one prefix begins
   await three.store.update(() => [aService('inner', 80)])
   t.same(await one.store.list(), [aService('web', 80)])
   t.same(await two.store.list(), [aService('other', 80)])
-  t.same(one.names(), ['web'])
-  t.same(three.names(), ['inner'])
+  t.equal(one.names(), 'web')
+  t.equal(three.names(), 'inner')
 })
 
 t.test("a service that somebody's hand damaged stays as it was, and is told about", async t => {
-  const { store, names, snapshots, troubles } = open('/hand')
+  const { store, names, services: delivered, trouble } = open('/hand')
   await store.update(() => [aService('a', 1), aService('b', 2)])
   const client = servers.client()
   t.teardown(() => client.close())
   await client.transact([], [put('/hand/services/a', '{"name":"a"')])
-  await waitFor(() => troubles.at(-1) ?? null, 'the trouble', 5)
-  t.match(troubles.at(-1), /\/hand\/services\/a is not understood/)
-  t.same(names(), ['a', 'b'])
+  await waitFor(() => trouble(), 'the trouble', 5)
+  t.match(trouble(), /\/hand\/services\/a is not understood/)
+  t.equal(names(), 'a,b')
   await store.update(services => [...services, aService('c', 3)])
-  t.same(names(), ['a', 'b', 'c'])
+  t.equal(names(), 'a,b,c')
   await client.transact([], [put('/hand/services/a', JSON.stringify(aService('a', 9)))])
-  await waitFor(() => troubles.at(-1) === null, 'the end of the trouble', 5)
-  t.same(snapshots.at(-1)?.[0], aService('a', 9))
+  await waitFor(() => trouble() === null, 'the end of the trouble', 5)
+  t.same(delivered.at(-1)?.[0], aService('a', 9))
   await client.transact([], [{ request_delete_range: { key: encode('/hand/services/a') } }])
-  await waitFor(() => names()?.join() === 'b,c', 'the removal by hand', 5)
+  await waitFor(() => names() === 'b,c', 'the removal by hand', 5)
 })
 
 t.test('services of a newer version are refused, and what is known stays', async t => {
-  const { store, names, troubles } = open('/newer')
+  const { store, names, trouble } = open('/newer')
   await store.update(() => [aService('a', 1)])
   const client = servers.client()
   t.teardown(() => client.close())
   await client.transact([], [put('/newer/services', '{"version":2}')])
-  await waitFor(() => troubles.at(-1) ?? null, 'the trouble', 5)
-  t.match(troubles.at(-1), /format 2, written by a newer meshd/)
+  await waitFor(() => trouble(), 'the trouble', 5)
+  t.match(trouble(), /format 2, written by a newer meshd/)
   await t.rejects(
     store.update(() => []),
     { code: 'MESH_STORE' },
   )
-  t.same(names(), ['a'])
+  t.equal(names(), 'a')
 })
