@@ -1,0 +1,45 @@
+/**
+ * What other nodes tell, as it comes into the loop.
+ */
+import t from 'tap'
+import { Collected } from '../../../src/agent/inputs.js'
+import type { ClusterNode, RemoteContainer } from '../../../src/model/cluster.js'
+import { createMerge } from '../../../src/model/mesh.js'
+import { container, containerSnapshot } from '../../helpers/containers.js'
+import { aService } from '../../helpers/services.js'
+
+const labels = { app: 'web' }
+
+function node(number: number, draining: boolean): ClusterNode {
+  const subnet = `10.254.${number - 1}.0/24`
+  return { name: `node${number}`, number, subnet, address: `192.168.77.${number}`, live: true, draining }
+}
+
+function told(number: number, id: string): RemoteContainer {
+  return { node: `node${number}`, id, name: id, labels, address: `10.254.${number - 1}.3`, state: 'ready' }
+}
+
+t.test('containers of a draining node are leaving, for itself and for the others', async t => {
+  const collected = new Collected(['store'], ['docker', 'cluster'], {
+    name: 'node1',
+    subnet: '10.254.0.0/24',
+    pool: '10.254.0.0/16',
+    membership: null,
+  })
+  collected.putServices('store', { services: [aService('web', 8888, { selector: labels })] })
+  collected.putContainers('docker', containerSnapshot([container('own', { labels })]))
+  const merge = createMerge()
+  const states = (...draining: number[]) => {
+    collected.putCluster('cluster', {
+      nodes: [1, 2, 3].map(number => node(number, draining.includes(number))),
+      containers: [told(1, 'own'), told(2, 'b'), told(3, 'c')],
+    })
+    const { services, containers, node: self, remote } = collected.inputs
+    const [web] = merge(services, containers, self, remote).services
+    return Object.fromEntries(web!.endpoints.map(({ name, state }) => [name, state]))
+  }
+  t.same(states(), { own: 'ready', b: 'ready', c: 'ready' })
+  t.same(states(2), { own: 'ready', b: 'leaving', c: 'ready' })
+  t.same(states(1, 3), { own: 'leaving', b: 'ready', c: 'leaving' })
+  t.same(states(), { own: 'ready', b: 'ready', c: 'ready' }, 'and ready again after it')
+})
