@@ -28,11 +28,12 @@ export interface CleanOptions {
 export async function cleanHost({ kernel, places, socket }: CleanOptions): Promise<string[]> {
   const sight = await kernel.observe(places)
   const former = formerIpForwardOf(sight.objects)
-  // Sysctls end with their namespace or link; the one that does not is put back below.
+  // Sysctls end with their namespace or link; the one that does not is put back.
   const ours = sight.objects.filter(({ kind }) => kind !== 'sysctl' && kind !== 'timeouts')
   const changes: Change[] = diff(new Map(), stateOf(ours))
+  // First, since the rule that remembers it is among what goes: whoever is killed in between can begin again.
   if (former !== null)
-    changes.push({
+    changes.unshift({
       type: 'update',
       object: { kind: 'sysctl', place: 'host', name: 'net.ipv4.ip_forward', value: former },
       from: { kind: 'sysctl', place: 'host', name: 'net.ipv4.ip_forward', value: '1' },

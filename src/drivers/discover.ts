@@ -8,8 +8,9 @@ import type { Place } from '../kernel/objects.js'
 import { meshLink, meshProtocol, sandboxPath } from '../kernel/ownership.js'
 import { namespaceIdentity } from '../netlink/addon.js'
 import { NetlinkConnection } from '../netlink/connection.js'
-import { getLink, listRules } from '../netlink/route.js'
+import { listRules } from '../netlink/route.js'
 import { pathOf, placeIsGone } from './places.js'
+import { findLink } from './veths.js'
 
 /** Directories in which namespaces are kept by name: Docker's, and those of `ip netns`. */
 const directories = ['/run/docker/netns', '/run/netns']
@@ -39,16 +40,13 @@ function identityOf(path: string | null): string | null {
   }
 }
 
-/** Whether a namespace has a link of our name or a rule of our protocol, which outlives the link. */
+/** Whether a namespace has a veth of our name or a rule of our protocol, which outlives the link. */
 async function holdsMesh(path: string): Promise<boolean> {
   const connection = NetlinkConnection.open('route', path)
   try {
     const rules = await connection.dump(listRules())
     if (rules.some(({ protocol }) => protocol === meshProtocol)) return true
-    return (await connection.get(getLink(meshLink))).length > 0
-  } catch (error) {
-    if ((error as { errnoName?: unknown }).errnoName === 'ENODEV') return false
-    throw error
+    return (await findLink(connection, meshLink))?.kind === 'veth'
   } finally {
     connection.close()
   }

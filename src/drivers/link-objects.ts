@@ -34,10 +34,15 @@ interface End {
   readonly link: LinkReading
 }
 
+/** Whether a link that bears the name of one of ours may be that one: outside of the sandbox all are veths. */
+export function mayBeOurs(place: Place, link: LinkReading): boolean {
+  return place === 'mesh' || link.kind === 'veth'
+}
+
 /** Links of ours in a place, by the name they bear: in the sandbox all veths are ours. */
 function ownLinks(place: Place, reading: PlaceReading): LinkReading[] {
   if (place === 'mesh') return reading.links.filter(link => link.kind === 'veth' || link.name === uplink)
-  return reading.links.filter(link => link.name === meshLink)
+  return reading.links.filter(link => link.name === meshLink && mayBeOurs(place, link))
 }
 
 /** Two ends that point at one another. Indices are per namespace, so both directions must fit. */

@@ -15,7 +15,7 @@ import type {
   RouteObject,
   RuleObject,
 } from '../kernel/objects.js'
-import { meshProtocol } from '../kernel/ownership.js'
+import { meshLink, meshProtocol } from '../kernel/ownership.js'
 import type { NetlinkConnection } from '../netlink/connection.js'
 import type { Request } from '../netlink/message.js'
 import {
@@ -27,7 +27,6 @@ import {
   deleteNeighbour,
   deleteRoute,
   deleteRule,
-  getLink,
   listAddresses,
   listForwarding,
   listLinks,
@@ -38,11 +37,17 @@ import {
   setForwarding,
   setNeighbour,
 } from '../netlink/route.js'
-import { objectsOf, type PlaceReading, routeConfiguration, ruleConfiguration } from './link-objects.js'
+import {
+  mayBeOurs,
+  objectsOf,
+  type PlaceReading,
+  routeConfiguration,
+  ruleConfiguration,
+} from './link-objects.js'
 import { ownVxlans } from './overlay-objects.js'
 import { groupByPlace, Outcomes, placeIsGone } from './places.js'
 import type { Sockets } from './sockets.js'
-import { makeLinks, removeLinks } from './veths.js'
+import { findLink, makeLinks, removeLinks } from './veths.js'
 import { makeVxlans, removeVxlans } from './vxlans.js'
 
 const mainTable = 254 // RT_TABLE_MAIN, linux/rtnetlink.h
@@ -114,7 +119,7 @@ async function applyInPlace(
   outcomes: Outcomes,
 ): Promise<void> {
   await sockets.use('route', places, place, async connection => {
-    const indices = await linkIndices(connection, changes)
+    const indices = await linkIndices(connection, changes, place)
     const sent: { change: Change; request: Request }[] = []
     for (const change of changes) {
       try {
@@ -136,17 +141,14 @@ async function applyInPlace(
 async function linkIndices(
   connection: NetlinkConnection,
   changes: readonly Change[],
+  place: Place,
 ): Promise<ReadonlyMap<string, number>> {
   const names = new Set<string>()
   for (const { object } of changes) if ('link' in object && object.link !== '') names.add(object.link)
   const indices = new Map<string, number>()
   for (const name of names) {
-    try {
-      const [link] = await connection.get(getLink(name))
-      if (link) indices.set(name, link.index)
-    } catch (error) {
-      if ((error as { errnoName?: unknown }).errnoName !== 'ENODEV') throw error
-    }
+    const link = await findLink(connection, name)
+    if (link && (name !== meshLink || mayBeOurs(place, link))) indices.set(name, link.index)
   }
   return indices
 }
@@ -165,7 +167,7 @@ function requestsFor(change: Change, indices: ReadonlyMap<string, number>): Requ
   const index = object.link === '' ? null : (indices.get(object.link) ?? undefined)
   if (index === undefined) {
     if (removing) return []
-    throw new Error(`${describe(object)}: there is no link ${object.link} in ${object.place}`)
+    throw new Error(`${describe(object)}: there is no link ${object.link} of the mesh in ${object.place}`)
   }
   if (object.kind === 'address') {
     const address = { linkIndex: index ?? 0, address: object.address }

@@ -7,9 +7,10 @@ import { closeSync } from 'node:fs'
 import type { Change } from '../kernel/change.js'
 import type { Places } from '../kernel/driver.js'
 import type { LinkObject, Place } from '../kernel/objects.js'
-import { addVeth, deleteLink, setLink } from '../netlink/link.js'
+import type { NetlinkConnection } from '../netlink/connection.js'
+import { addVeth, deleteLink, getLink, type LinkReading, setLink } from '../netlink/link.js'
 import type { Request } from '../netlink/message.js'
-import { indexOfUnpaired } from './link-objects.js'
+import { indexOfUnpaired, mayBeOurs } from './link-objects.js'
 import { groupByPlace, type Outcomes, placeIsGone } from './places.js'
 import { openNamespace, type Sockets } from './sockets.js'
 
@@ -69,10 +70,32 @@ async function adjust(link: LinkObject, sockets: Sockets, places: Places): Promi
   await send(sockets, places, link.peerPlace, [setLink(link.peerName, change)], [])
 }
 
-/** Takes away whatever bears the names of the pair's two ends. */
+/** Takes away what bears the names of the pair's two ends. Throws where that cannot be ours. */
 async function clearWay(link: LinkObject, sockets: Sockets, places: Places): Promise<void> {
-  await send(sockets, places, link.place, [deleteLink(link.name)], ['ENODEV'])
-  await send(sockets, places, link.peerPlace, [deleteLink(link.peerName)], ['ENODEV'])
+  const ends = [
+    { place: link.place, name: link.name },
+    { place: link.peerPlace, name: link.peerName },
+  ]
+  for (const { place, name } of ends) {
+    const present = await sockets.use('route', places, place, connection => findLink(connection, name))
+    if (!present) continue
+    if (!mayBeOurs(place, present))
+      throw new Error(
+        `add veth ${link.name}: a link ${name} of kind ${present.kind ?? 'unknown'}, none of the mesh's, is in its way in ${place}; give it another name`,
+      )
+    await send(sockets, places, place, [deleteLink(name)], ['ENODEV'])
+  }
+}
+
+/** A link by its name; null where there is none. Throws NetlinkError. */
+export async function findLink(connection: NetlinkConnection, name: string): Promise<LinkReading | null> {
+  try {
+    const [link] = await connection.get(getLink(name))
+    return link ?? null
+  } catch (error) {
+    if ((error as { errnoName?: unknown }).errnoName === 'ENODEV') return null
+    throw error
+  }
 }
 
 /** One batch of pairs into `place`; returns the changes whose names are taken. */

@@ -160,13 +160,13 @@ t.test('a deleted link is made anew with all that was on it, in one pass', async
   await reach(t, drivers, wanted, places)
 })
 
-t.test('a link of our name that belongs to nobody makes room, in one pass', async t => {
+t.test('a veth of our name that belongs to nobody makes room, in one pass', async t => {
   const stage = freshStage(t, [one, two])
   const { places, run } = stage
   const drivers = [createLinkDriver(stage.sockets)]
   run(one, 'ip link add mesh0 type veth peer name other')
   run(one, 'ip addr add 10.254.0.3/32 dev mesh0')
-  run('host', 'ip link add mesh0 type bridge')
+  run('host', 'ip link add mesh0 type veth peer name other')
   run('mesh', 'ip link add eth0 type veth peer name p222222222222')
   for (let pass = 1; pass <= 2; pass++) {
     const outcomes = await bring(drivers, wanted, places)
