@@ -54,9 +54,10 @@ function clusterRules(sandbox: string, { number, port }: Membership) {
       `${vxlan} -j DROP`,
     ],
     mark: [
-      // The mark that arrives is the entry node's number. It is kept with the connection
+      // The mark that arrives is the entry node's number. It is kept with the connection, that of
+      // the newest packet: a client may use one port through one node and then another,
       // and taken off the packet, or the request would be sent straight back.
-      `-i ${overlayLink} -m conntrack --ctstate NEW -j CONNMARK --save-mark --nfmask 0xffffffff --ctmask 0xffffffff`,
+      `-i ${overlayLink} -m conntrack --ctdir ORIGINAL -j CONNMARK --save-mark --nfmask 0xffffffff --ctmask 0xffffffff`,
       `-i ${overlayLink} -j MARK --set-xmark 0x0/0xffffffff`,
       `! -i ${overlayLink} -m connmark ! --mark 0x0 -j CONNMARK --restore-mark --nfmask 0xffffffff --ctmask 0xffffffff`,
     ],

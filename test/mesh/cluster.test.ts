@@ -85,6 +85,12 @@ t.test('three nodes', async t => {
     }
   })
 
+  t.test('a client may ask from one port through one node and then another', async t => {
+    const udp = await first.udpClient(client, 43_010)
+    for (const { address } of [all[0]!, all[2]!, all[0]!])
+      t.match(await udp.ask(address, 5353), { name: 'web', address: clientAddress, port: 43_010 })
+  })
+
   t.test('the node itself and its containers reach endpoints of other nodes', async t => {
     t.equal((await topologies[0]!.ask(one.topology.host, '127.0.0.1', 8888)).name, 'web')
     t.equal((await topologies[0]!.ask(one.topology.host, all[0]!.address, 8888)).address, all[0]!.address)
