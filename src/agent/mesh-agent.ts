@@ -45,8 +45,8 @@ export interface MeshAgentOptions {
   readonly metrics: () => Promise<string>
   /** Publications of a mesh or compose file. Throws InputError. */
   readonly parseFile: (text: string, name: string) => Publication[]
-  /** Why the kernel cannot balance SCTP, or null when it can. */
-  readonly sctpTrouble: () => Promise<string | null>
+  /** Throws MESH_UNSUPPORTED when the kernel lacks what a publication asks for. */
+  readonly requireOfKernel: (publication: Publication) => Promise<void>
   /** Removes everything of the mesh from the host; returns what, as an operator would type it. */
   readonly cleanHost: () => Promise<string[]>
   /** Called when the agent has nothing left to do. */
@@ -205,10 +205,7 @@ export class MeshAgent implements Agent {
     asked: readonly Publication[],
     settle: (stored: readonly Service[]) => Service[],
   ): Promise<Service[]> {
-    if (asked.some(({ ports }) => ports.some(({ protocol }) => protocol === 'sctp'))) {
-      const trouble = await this.options.sctpTrouble()
-      if (trouble) throw new MeshError('MESH_UNSUPPORTED', trouble)
-    }
+    for (const publication of asked) await this.options.requireOfKernel(publication)
     let settled: Service[] = []
     await this.loop.store.update(stored => {
       settled = settle(stored)
@@ -235,7 +232,9 @@ export class MeshAgent implements Agent {
     const selector = resolveName(publication.name, this.loop.collected.containers)
     if (!selector && publication.endpoints.length === 0)
       warnings.push(
-        `no Swarm service, compose service or container on this node is called ${publication.name} yet; connections are refused until there is one`,
+        this.loop.hasHeardDocker
+          ? `no Swarm service, compose service or container on this node is called ${publication.name} yet; connections are refused until there is one`
+          : `Docker has not answered yet; connections are refused until it has, and something called ${publication.name} runs`,
       )
     return { ...publication, selector }
   }

@@ -10,6 +10,7 @@ import { discoverPlaces } from '../drivers/discover.js'
 import { createIptablesDriver } from '../drivers/iptables.js'
 import { findVariant, type Variant, variantsOfMesh } from '../drivers/iptables-variant.js'
 import { Sockets } from '../drivers/sockets.js'
+import { requireIpvs } from '../drivers/try-ipvs.js'
 import { reasonOf } from '../errors.js'
 import { diff } from '../kernel/diff.js'
 import type { Places } from '../kernel/driver.js'
@@ -30,7 +31,7 @@ import { Collected, type OwnNode } from './inputs.js'
 import { createKernel } from './kernel.js'
 import { Loop } from './loop.js'
 import { MeshAgent } from './mesh-agent.js'
-import { requireRoot, sctpTrouble } from './preflight.js'
+import { requireOfKernel, requireRoot } from './preflight.js'
 import { join, sharingOf } from './sharing.js'
 
 /** The node's place in the pool while there is one node only. */
@@ -92,6 +93,7 @@ function reserved(settings: Settings): ReservedPort[] {
 export async function runAgent(settings: Settings, version: string): Promise<void> {
   const log = pino({ level: settings.logLevel, base: null, timestamp: pino.stdTimeFunctions.isoTime })
   requireRoot()
+  await requireIpvs()
   checkPool(settings.pool, hostAddresses(), meshLink)
   const variant = await variantOf(settings, log)
   const { store, cluster } = sharingOf(settings)
@@ -155,7 +157,7 @@ export async function runAgent(settings: Settings, version: string): Promise<voi
     portRange: settings.portRange,
     reserved: reserved(settings),
     parseFile: servicesFromFile,
-    sctpTrouble,
+    requireOfKernel,
     notes: [],
     metrics: async () => {
       const status = await agent.status()

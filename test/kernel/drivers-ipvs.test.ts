@@ -1,6 +1,8 @@
+import { readdirSync } from 'node:fs'
 import t from 'tap'
 import { createIpvsDriver } from '../../src/drivers/ipvs.js'
 import { createSysctlDriver } from '../../src/drivers/sysctls.js'
+import { requireIpvs, requireScheduler } from '../../src/drivers/try-ipvs.js'
 import { type DestinationObject, type KernelObject, keyOf } from '../../src/kernel/objects.js'
 import { fwmarkOf } from '../../src/kernel/ownership.js'
 import { messagesSent } from '../../src/netlink/connection.js'
@@ -153,3 +155,19 @@ t.test('a sandbox that is gone holds nothing and needs nothing removed', async t
   t.strictSame((await driver.observe(gone)).objects, [])
   t.strictSame(failures(await driver.apply(removals, gone)), [])
 })
+
+t.test(
+  'IPVS and schedulers are tried before anything asks for them, and nothing is left of that',
+  async t => {
+    await requireIpvs()
+    await requireScheduler('rr')
+    await t.rejects(requireScheduler('nonesuch'), {
+      code: 'MESH_UNSUPPORTED',
+      message: "the kernel's IPVS has no scheduler nonesuch; modprobe ip_vs_nonesuch, or choose another",
+    })
+    t.strictSame(
+      readdirSync('/run/netns').filter(name => name.startsWith('mesh-try')),
+      [],
+    )
+  },
+)

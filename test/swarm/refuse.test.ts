@@ -1,0 +1,165 @@
+/**
+ * What cannot be published is refused with its reason, and neither kernel nor agent
+ * has anything of it afterwards.
+ */
+import t, { type Test } from 'tap'
+import { ask } from '../helpers/clients.js'
+import { type Running, startNodes } from '../helpers/lab.js'
+import { NodeMesh } from '../helpers/node-mesh.js'
+import { waitFor } from '../helpers/wait.js'
+
+const [node] = await startNodes(1, { managers: 1 })
+if (!node) throw new Error('no node')
+const { docker } = node
+const mesh = new NodeMesh(node)
+const port = (number: number) => ({
+  Protocol: 'tcp',
+  TargetPort: 80,
+  PublishedPort: number,
+  PublishMode: 'ingress',
+})
+
+// Everything that holds a port before the mesh asks for it.
+const listener: Running = node.start('.lab/web', '7001')
+t.teardown(() => listener.kill('SIGKILL'))
+await docker.runContainer({ name: 'solo' })
+await docker.runContainer({
+  name: 'exposed',
+  more: { ExposedPorts: { '80/tcp': {}, '53/udp': {} } },
+  host: { PortBindings: { '80/tcp': [{ HostPort: '7101' }], '53/udp': [{ HostPort: '7101' }] } },
+})
+await docker.createService({
+  name: 'ingressed',
+  replicas: 0,
+  more: { EndpointSpec: { Ports: [port(7102)] } },
+})
+const agent = await node.startAgent('--metrics', '127.0.0.1:9378', '--reserved-ports', '7300-7309/udp')
+t.teardown(() => agent.kill('SIGTERM'))
+await node.meshctl('publish', '8888:80', '8000-8009:8000-8009', 'solo')
+
+/** Kernel and agent, as far as a published port shows in them. */
+async function everything(): Promise<object> {
+  const look = (command: string) => command.replaceAll(/\[\d+:\d+\]|^#.*$/gm, '')
+  return {
+    host: look(mesh.inHost('iptables-save') + mesh.inHost('ipset save')),
+    sandbox: look(mesh.inSandbox('iptables-save') + mesh.inSandbox('ipset save')),
+    ipvs: mesh.inSandbox('ipvsadm -Sn'),
+    listed: await mesh.client.list(),
+    stored: await node!.must('cat', '/var/lib/mesh/mesh.json'),
+    planned: await mesh.client.plan(),
+  }
+}
+const before = await everything()
+
+/** Arguments of `publish`, and the reason that meshctl must give, after its own name. */
+type Refusal = readonly [args: string, reason: RegExp | string]
+
+async function refuses(t: Test, status: number, refusals: readonly Refusal[]): Promise<void> {
+  for (const [args, reason] of refusals) {
+    const result = await node!.meshctl('publish', ...args.split(' '))
+    t.equal(result.stdout, '', args)
+    t.equal(result.status, status, args)
+    t.match(result.stderr, reason, args)
+    t.match(result.stderr, /^meshctl: [^\n]+\n$/, 'in one line')
+  }
+  t.same(await everything(), before, 'nothing of it is left anywhere')
+}
+
+t.test('a port that a process of the node listens on', async t => {
+  await refuses(t, 1, [
+    [
+      '7001:80 solo',
+      /publish 7001\/tcp: it is in use on this node: web \(pid \d+\) listens on 0\.0\.0\.0:7001/,
+    ],
+    ['7001:80/udp solo', /publish 7001\/udp: it is in use on this node: web \(pid \d+\) listens on/],
+    ['8889:80 7000-7002:7000-7002 solo', /publish 7000-7002\/tcp: 7001 is in use on this node: web/],
+    ['9378:80 solo', /publish 9378\/tcp: it is reserved for the agent's own metrics/],
+  ])
+})
+
+t.test('a port that Docker publishes', async t => {
+  await refuses(t, 1, [
+    [
+      '7101:80 solo',
+      /7101\/tcp: it is published by Docker for container exposed; run it without that port first/,
+    ],
+    ['7101:80/udp solo', /7101\/udp: it is published by Docker for container exposed/],
+    [
+      '7102:80 solo',
+      /7102\/tcp: it is published by Docker for Swarm service ingressed; remove it there first/,
+    ],
+  ])
+})
+
+t.test('a port that is published already', async t => {
+  await refuses(t, 1, [
+    ['8888:81 other', 'publish 8888/tcp: service solo publishes it'],
+    ['8009-8010:8009-8010 other', 'publish 8009-8010/tcp: service solo publishes it'],
+    ['127.0.0.1:8888:80 other', /service solo publishes it \(on every address; a port may be published once/],
+    ['8889:80 8889:81 other', 'publish 8889/tcp: other itself publishes 8889/tcp too'],
+  ])
+})
+
+t.test('a port that is reserved', async t => {
+  await refuses(t, 1, [
+    ['2377:80 solo', "publish 2377/tcp: it is reserved for Swarm's managers"],
+    ['7946:80 solo', "publish 7946/tcp: it is reserved for Swarm's gossip"],
+    ['7946:80/udp solo', "publish 7946/udp: it is reserved for Swarm's gossip"],
+    ['4789:80/udp solo', 'publish 4789/udp: it is reserved for VXLAN'],
+    ['7305:80/udp solo', /publish 7305\/udp: it is reserved for other uses \(setting reserved-ports\)/],
+  ])
+})
+
+t.test('a SPEC that is none', async t => {
+  await refuses(t, 2, [
+    ['0:80 solo', 'port "0:80": 0 is outside 1–65535'],
+    ['8889:65536 solo', 'port "8889:65536": 65536 is outside 1–65535'],
+    ['8010-8000:8010-8000 solo', 'port "8010-8000:8010-8000": the range 8010-8000 runs backwards'],
+    ['8100-8109:80-88 solo', 'the published range has 10 ports and the target 9'],
+    ['8889:80/quic solo', 'port "8889:80/quic": "quic" is not a protocol; use tcp, udp or sctp'],
+    ['8889:80:90:100 solo', 'this is not a port specification'],
+  ])
+})
+
+t.test('options that make no sense', async t => {
+  await refuses(t, 2, [
+    [
+      '8889:80 solo --scheduler fastest',
+      'scheduler "fastest": the kernel has no such scheduler; use rr, wrr',
+    ],
+    ['8889:80 solo --selector app', 'selector "app": "app" has no value; write label=value'],
+    ['8889:80 solo --endpoint 1.2.3:80', 'endpoint "1.2.3:80": "1.2.3" is not an IPv4 address'],
+    ['8889:80 solo --drain soon', 'drain "soon": '],
+    ['8889:80 so:lo', 'service "so:lo": this is not a name'],
+    ['8889:80', 'SPEC or SERVICE is missing'],
+    ['8889:80 solo --selektor a=b', 'option "--selektor": there is no such option'],
+  ])
+})
+
+t.test('a scheduler that this kernel lacks', async t => {
+  await refuses(t, 1, [
+    [
+      '8889:80 solo --scheduler twos',
+      /the kernel's IPVS has no scheduler twos; modprobe ip_vs_twos, or choose another/,
+    ],
+  ])
+})
+
+t.test('without an agent meshctl ends with status 3 and says how to start one', async t => {
+  for (const args of [['ls'], ['publish', '8889:80', 'solo'], ['status']]) {
+    const result = await node.meshctl(...args, '--socket', '/run/nobody.sock')
+    t.match(result, {
+      status: 3,
+      stdout: '',
+      stderr: /^meshctl: no agent answers on \/run\/nobody\.sock; start it \(/,
+    })
+  }
+})
+
+t.test('what was refused can be had as soon as its reason is gone', async t => {
+  listener.kill('SIGKILL')
+  await listener.ended
+  t.equal((await node.meshctl('publish', '7001:80', 'solo')).status, 0)
+  t.match(await waitFor(() => ask(`http://${node.address}:7001/`), 'an answer', 5), { port: 80 })
+  t.match(await node.meshctlJson('status'), { healthy: true, troubles: [] })
+})
