@@ -116,6 +116,11 @@ export class Loop {
     return this.last
   }
 
+  /** Whether Docker has said once which containers there are. */
+  get hasHeardDocker(): boolean {
+    return !this.collected.isWaiting(this.options.docker.name)
+  }
+
   get sources(): SourceView[] {
     return this.allSources.map(({ name }) => {
       const message = this.troubles.get(name)
@@ -181,11 +186,9 @@ export class Loop {
     if (log.isLevelEnabled('debug'))
       for (const { change, error } of pass.outcomes)
         log.debug({ change: describe(change), ...(error ? { reason: reasonOf(error) } : {}) }, 'change')
-    for (const { change, error } of pass.repairs) {
-      if (error) continue
-      this.troubles.repaired(describe(change))
-      log.warn({ change: describe(change) }, 'repaired')
-    }
+    const repaired = pass.repairs.filter(({ error }) => error === null).map(({ change }) => describe(change))
+    for (const change of repaired) log.warn({ change }, 'repaired')
+    this.troubles.repaired(repaired)
     if (pass.outcomes.length > 0)
       log.info(
         {

@@ -30,8 +30,10 @@ export class Troubles {
       .map(([, message]) => message)
   }
 
-  repaired(what: string): void {
-    this.mended.unshift({ at: new Date().toISOString(), what })
+  /** Notes the repairs of one pass: the newest pass comes first, and of a pass what it did first. */
+  repaired(whats: readonly string[]): void {
+    const at = new Date().toISOString()
+    this.mended.unshift(...whats.map(what => ({ at, what })))
     this.mended.length = Math.min(this.mended.length, remembered)
   }
 

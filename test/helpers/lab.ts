@@ -4,7 +4,8 @@
  * nodes, at 192.168.77.254, and so are its clients (clients.ts).
  */
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
-import { existsSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
+import { createClient } from '../../src/cli/client.js'
 import { DockerApi } from './docker-api.js'
 import { waitFor } from './wait.js'
 
@@ -95,15 +96,16 @@ export class Node {
   /** Starts the agent, back when its socket answers. */
   async startAgent(...flags: string[]): Promise<Running> {
     const agent = this.start('node', '--enable-source-maps', 'dist/src/cli/meshd.js', ...flags)
-    const socket = () => `/proc/${this.pid}/root/run/mesh/mesh.sock`
+    // Asked over the socket itself: meshctl, started again and again, would take the agent's own time.
+    const client = createClient(`/proc/${this.pid}/root/run/mesh/mesh.sock`)
     await waitFor(
-      async () => {
-        if (agent.hasEnded) return true
-        return existsSync(socket()) && (await this.meshctl('status')).status === 0
-      },
+      async () => agent.hasEnded || (await client.status()).healthy,
       `meshd of ${this.name}`,
-      30,
-    )
+      60,
+    ).catch(error => {
+      agent.kill('SIGKILL')
+      throw new Error(`${error.message}\n${agent.output}`)
+    })
     if (agent.hasEnded) throw new Error(`meshd of ${this.name} ended:\n${agent.output}`)
     return agent
   }

@@ -99,12 +99,14 @@ export class NodeMesh {
     return this.destinations(port, protocol).find(each => each.address === address)?.weight ?? null
   }
 
-  /** Until the port has so many destinations of weight 1, and no other. */
+  /** Until the port has so many destinations of weight 1, and no other, and leads to them. */
   async settled(port: number, count: number, seconds = 60): Promise<void> {
     await waitFor(
       () => {
         const weights = this.destinations(port).map(({ weight }) => weight)
-        return weights.length === count && weights.every(weight => weight === 1)
+        if (weights.length !== count || !weights.every(weight => weight === 1)) return false
+        // The map's element comes last, and goes first.
+        return this.inSandbox('ipset list mesh-tcp').includes(`\n${port} `) === count > 0
       },
       `${count} destinations of port ${port}`,
       seconds,
