@@ -50,7 +50,7 @@ t.test('iptables changed by hand', async t => {
       ],
       repairs: [
         'iptables -t mangle -F MESH-MARK (then its 3 rules)',
-        'iptables -t mangle -I PREROUTING -i eth0 -j MESH-MARK',
+        'iptables -t mangle -I PREROUTING -j MESH-MARK',
       ],
       more: true,
     },
