@@ -38,6 +38,9 @@ export function formerIpForwardOf(objects: Iterable<KernelObject>): '0' | null {
   return null
 }
 
+/** No segment of a connection is to be larger than the route can carry, there and back. */
+const clamp = '-p tcp -m tcp --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu'
+
 function aliasRule(sandbox: string, { unit, alias }: AliasOf): string {
   const { protocol, ports } = unit
   const where = alias.address === null ? `${portSet[protocol]} dst` : `${boundSet} dst,dst`
@@ -63,10 +66,7 @@ function clusterRules(sandbox: string, { number, port }: Membership) {
     ],
     snat: [`-o ${overlayLink} -m set --match-set ${privateSet} src -j SNAT --to-source ${sandbox}`],
     forward: [`-i ${overlayLink} -j ACCEPT`],
-    stamp: [
-      `-p tcp -m tcp --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu`,
-      `-j MARK --set-xmark 0x${number.toString(16)}/0xffffffff`,
-    ],
+    stamp: [clamp, `-j MARK --set-xmark 0x${number.toString(16)}/0xffffffff`],
   }
 }
 
@@ -98,6 +98,10 @@ export function planRules(
     ]),
     chain('host', 'filter', chains.forward, [
       ...rememberIpForward(formerIpForward),
+      // A link of the host may carry less than those of the mesh, and not everybody who should
+      // hear of it does: both sides of a connection are told when it is opened.
+      `-i ${meshLink} ${clamp}`,
+      `-o ${meshLink} ${clamp}`,
       `-i ${meshLink} -j ACCEPT`,
       `-o ${meshLink} -m conntrack --ctstate RELATED,ESTABLISHED,DNAT -j ACCEPT`,
     ]),

@@ -1,56 +1,15 @@
 import t from 'tap'
-import type { NodeRecord, RemoteContainer } from '../../src/model/cluster.js'
-import type { Container } from '../../src/model/container.js'
-import type { Node } from '../../src/model/snapshot.js'
+import { meshCluster, nodeOf, told } from '../helpers/mesh-cluster.js'
 import { MeshNode, service } from '../helpers/mesh-node.js'
-import { clientAddress, Topology } from '../helpers/topology.js'
-
-/** Records of nodes 1 … count, as every one of them sees them. */
-function records(topologies: readonly Topology[]): NodeRecord[] {
-  return topologies.map(({ address }, i) => ({
-    name: `node${i + 1}`,
-    number: i + 1,
-    subnet: `10.254.${i}.0/24`,
-    address,
-  }))
-}
-
-function nodeOf(record: NodeRecord, all: readonly NodeRecord[]): Node {
-  return {
-    name: record.name,
-    subnet: record.subnet,
-    pool: '10.254.0.0/16',
-    addresses: ['172.17.0.1', record.address],
-    membership: {
-      number: record.number,
-      address: record.address,
-      vni: 4097,
-      port: 8473,
-      mtu: 1450,
-      peers: all.filter(other => other !== record),
-      privateNetworks: ['172.17.0.0/16'],
-    },
-  }
-}
-
-function told(mesh: MeshNode, container: Container): RemoteContainer {
-  const { id, name, labels } = container
-  return { node: mesh.node.name, id, name, labels, address: mesh.reconciler.addressOf(id)!, state: 'ready' }
-}
+import { clientAddress, type Topology } from '../helpers/topology.js'
 
 t.test('three nodes', async t => {
-  const first = new Topology()
-  const topologies = [first, new Topology(first), new Topology(first)]
-  const all = records(topologies)
-  const meshes: MeshNode[] = []
-  for (const [i, topology] of topologies.entries())
-    meshes.push(await MeshNode.create(topology, undefined, {}, nodeOf(all[i]!, all)))
-  t.teardown(async () => {
-    for (const mesh of meshes) await mesh.clean()
-    for (const topology of topologies.reverse()) await topology.destroy()
-  })
+  const cluster = await meshCluster(3)
+  t.teardown(() => cluster.destroy())
+  const { topologies, records: all, meshes } = cluster
+  const first = topologies[0] as Topology
   const { client } = first
-  const [one, two, three] = meshes as [MeshNode, MeshNode, MeshNode]
+  const [one, two, three] = meshes as readonly [MeshNode, MeshNode, MeshNode]
 
   const web = topologies[1]!.addContainer('web', { labels: { app: 'web' } })
   await topologies[1]!.serveTcp(web, 80, 'web')

@@ -1,0 +1,81 @@
+/**
+ * Several nodes of one mesh inside Topologies, who know of one another: what a store
+ * would tell them is told by the test.
+ */
+import type { NodeRecord, RemoteContainer } from '../../src/model/cluster.js'
+import type { Container } from '../../src/model/container.js'
+import type { Membership, Node } from '../../src/model/snapshot.js'
+import { MeshNode } from './mesh-node.js'
+import { Topology } from './topology.js'
+
+/** Records of nodes 1 … count, as every one of them sees them. */
+export function recordsOf(topologies: readonly Topology[]): NodeRecord[] {
+  return topologies.map(({ address }, i) => ({
+    name: `node${i + 1}`,
+    number: i + 1,
+    subnet: `10.254.${i}.0/24`,
+    address,
+  }))
+}
+
+/** One of the nodes as it sees itself and the others. */
+export function nodeOf(
+  record: NodeRecord,
+  all: readonly NodeRecord[],
+  membership: Partial<Membership> = {},
+): Node {
+  return {
+    name: record.name,
+    subnet: record.subnet,
+    pool: '10.254.0.0/16',
+    addresses: ['172.17.0.1', record.address],
+    membership: {
+      number: record.number,
+      address: record.address,
+      vni: 4097,
+      port: 8473,
+      mtu: 1450,
+      peers: all.filter(other => other !== record),
+      privateNetworks: ['172.17.0.0/16'],
+      ...membership,
+    },
+  }
+}
+
+/** What a node tells the others of a container of its own. */
+export function told(mesh: MeshNode, container: Container): RemoteContainer {
+  const { id, name, labels } = container
+  return { node: mesh.node.name, id, name, labels, address: mesh.reconciler.addressOf(id)!, state: 'ready' }
+}
+
+export interface MeshCluster {
+  readonly topologies: readonly Topology[]
+  readonly records: readonly NodeRecord[]
+  readonly meshes: readonly MeshNode[]
+  /** Takes everything off the kernel. */
+  destroy(): Promise<void>
+}
+
+/** Nodes 1 … count on one wire; `around` is done to each host before the mesh comes. */
+export async function meshCluster(
+  count: number,
+  membership: Partial<Membership> = {},
+  around: (topology: Topology) => void = () => {},
+): Promise<MeshCluster> {
+  const first = new Topology()
+  const topologies = [first, ...Array.from({ length: count - 1 }, () => new Topology(first))]
+  for (const topology of topologies) around(topology)
+  const records = recordsOf(topologies)
+  const meshes: MeshNode[] = []
+  for (const [i, topology] of topologies.entries())
+    meshes.push(await MeshNode.create(topology, undefined, {}, nodeOf(records[i]!, records, membership)))
+  return {
+    topologies,
+    records,
+    meshes,
+    async destroy() {
+      for (const mesh of meshes) await mesh.clean()
+      for (const topology of [...topologies].reverse()) await topology.destroy()
+    },
+  }
+}
