@@ -78,7 +78,7 @@ export class Collected {
   private readonly waiting: Set<string>
   private snapshot: ContainerSnapshot = { containers: [], swarmServices: [], swarmPorts: [] }
   private combined: Combined = { services: [], origins: new Map(), clashes: [] }
-  private readonly node: OwnNode
+  private node: OwnNode
   private cluster: ClusterSnapshot = { nodes: [], containers: [] }
 
   /** `origins`: names of the store and the files, those that win a clash first; `others`: of all other sources. */
@@ -124,6 +124,12 @@ export class Collected {
   /** Nodes and all their containers, as the cluster told last; empty without one. */
   get nodes(): ClusterSnapshot {
     return this.cluster
+  }
+
+  /** From now on the tunnel carries packets of so many bytes. */
+  putTunnelMtu(mtu: number): void {
+    if (this.node.membership?.mtu === mtu || !this.node.membership) return
+    this.node = { ...this.node, membership: { ...this.node.membership, mtu } }
   }
 
   get inputs(): Inputs {

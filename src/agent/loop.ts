@@ -34,6 +34,8 @@ export interface LoopOptions {
   /** Forgets connection-tracking entries that changes, or those of an agent before, have made stale. */
   readonly forget: (changes: readonly Change[], found: readonly KernelObject[]) => Promise<void>
   readonly onPass: (pass: Pass) => void
+  /** Before a full pass: looks at what a plan depends on and nobody tells of. */
+  readonly look: () => Promise<void>
 }
 
 /** While destinations drain, their connections are counted so often, milliseconds. */
@@ -157,6 +159,7 @@ export class Loop {
     const { log } = this.options
     for (const waiter of this.waiters) waiter.began = true
     try {
+      if (kind === 'full') await this.look()
       const pass = await this.reconciler.pass(kind)
       await this.told(pass)
       return pass.outcomes.every(({ error }) => error === null) && pass.blind.size === 0
@@ -170,6 +173,15 @@ export class Loop {
           waiter.resolve()
         }
     }
+  }
+
+  private async look(): Promise<void> {
+    const { log, look } = this.options
+    const error = await look().then(
+      () => null,
+      error => reasonOf(error),
+    )
+    if (this.troubles.set('underlay', error) && error) log.error({ reason: error }, 'underlay not readable')
   }
 
   private async told(pass: Pass): Promise<void> {

@@ -32,7 +32,7 @@ import { createKernel } from './kernel.js'
 import { Loop } from './loop.js'
 import { MeshAgent } from './mesh-agent.js'
 import { requireOfKernel, requireRoot } from './preflight.js'
-import { join, sharingOf } from './sharing.js'
+import { join, sharingOf, tunnelMtu } from './sharing.js'
 
 /** The node's place in the pool while there is one node only. */
 const onlyNode = 0
@@ -138,6 +138,9 @@ export async function runAgent(settings: Settings, version: string): Promise<voi
     onPass: pass => {
       metrics.pass(pass.kind, pass.duration / 1000, pass.outcomes)
       metrics.repairs(pass.repairs.length)
+    },
+    look: async () => {
+      if (cluster) loop.collected.putTunnelMtu(await tunnelMtu(settings, sockets, ownPlaces))
     },
   })
 

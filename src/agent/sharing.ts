@@ -89,6 +89,16 @@ function underlay(settings: Settings): { address: string; link: string } {
   )
 }
 
+/**
+ * Largest packet that the tunnel carries now, bytes: the setting, or what the link to the
+ * other nodes leaves room for. Throws InputError when there is no such link.
+ */
+export async function tunnelMtu(settings: Settings, sockets: Sockets, places: Places): Promise<number> {
+  const { link } = underlay(settings)
+  const [reading] = await sockets.use('route', places, 'host', connection => connection.get(getLink(link)))
+  return Math.min(settings.mtu, (reading?.mtu ?? 1500) - tunnelOverhead)
+}
+
 /** A node's place in the cluster, as far as it does not change while the agent runs. */
 export interface Place {
   readonly record: NodeRecord
@@ -111,11 +121,10 @@ export async function join(
   objects: Iterable<KernelObject>,
   onMoved: () => void,
 ): Promise<Place> {
-  const { address, link } = underlay(settings)
-  const [reading] = await sockets.use('route', places, 'host', connection => connection.get(getLink(link)))
+  const { address } = underlay(settings)
   const claim = { name: settings.nodeName, address, pool: settings.pool, nodePrefix: settings.nodePrefix }
   const { vni, vxlanPort: port } = settings
-  const mtu = Math.min(settings.mtu, (reading?.mtu ?? 1500) - tunnelOverhead)
+  const mtu = await tunnelMtu(settings, sockets, places)
   const placeOf = (record: NodeRecord): Place => ({
     record,
     membership: { number: record.number, address, vni, port, mtu },
