@@ -184,6 +184,7 @@ function ruleObject(place: Place, rule: RuleReading): RuleObject {
     priority,
     source: rule.source ?? fromAll,
     table,
+    ...(rule.goto === null ? {} : { goto: rule.goto }),
     ...(rule.fwmark === null ? {} : { fwmark: rule.fwmark }),
     ...(rule.fwmask === null || rule.fwmask === allBits ? {} : { fwmask: rule.fwmask }),
     ...(ports
@@ -195,15 +196,17 @@ function ruleObject(place: Place, rule: RuleReading): RuleObject {
 
 /** The rule an object means, as the kernel is asked for it. */
 export function ruleConfiguration(rule: RuleObject) {
-  const { priority, source, table, fwmark, fwmask, udpPorts, exceptDefault } = rule
+  const { priority, source, table, fwmark, udpPorts, exceptDefault } = rule
   const [first = 0, last = first] = (udpPorts ?? '').split('-').map(Number)
   return {
     priority,
     table,
     source: source === fromAll ? null : source,
     protocol: meshProtocol,
+    goto: rule.goto ?? null,
     fwmark: fwmark ?? null,
-    fwmask: fwmask ?? null,
+    // To compare all bits is the kernel's own choice but for a mark of 0, which it takes for none.
+    fwmask: rule.fwmask ?? (fwmark === 0 ? allBits : null),
     ipProtocol: udpPorts === undefined ? null : udp,
     sourcePorts: udpPorts === undefined ? null : { first, last },
     suppressPrefixLength: exceptDefault ? 0 : null,

@@ -103,7 +103,7 @@ export interface RouteObject {
 
 /**
  * A policy rule `from SOURCE [fwmark FWMARK[/MASK]] [ipproto udp sport PORTS] lookup TABLE
- * [suppress_prefixlength 0]`; ours carry protocol `meshProtocol`.
+ * [suppress_prefixlength 0]`, or `… goto PRIORITY`; ours carry protocol `meshProtocol`.
  */
 export interface RuleObject {
   readonly kind: 'rule'
@@ -111,8 +111,11 @@ export interface RuleObject {
   readonly priority: number
   /** `10.254.0.5/32`, or `0.0.0.0/0` for packets whose source is not chosen yet. */
   readonly source: string
+  /** 0 in a rule with `goto`. */
   readonly table: number
-  /** Only packets with this mark, 1–4294967295. */
+  /** Priority of the rule to go on with, larger than this one's; no part of what identifies a rule to the kernel. */
+  readonly goto?: number
+  /** Only packets with this mark, 0–4294967295. */
   readonly fwmark?: number
   /** The bits of the mark that are compared; all of them unless given. */
   readonly fwmask?: number
@@ -282,9 +285,9 @@ export function keyOf(object: KernelObject): string {
 }
 
 /** ` fwmark 18`, ` fwmark 18/255`, or the empty text. */
-function markOf({ fwmark = 0, fwmask }: RuleObject): string {
-  if (fwmask !== undefined) return ` fwmark ${fwmark}/${fwmask}`
-  return fwmark === 0 ? '' : ` fwmark ${fwmark}`
+function markOf({ fwmark, fwmask }: RuleObject): string {
+  if (fwmask !== undefined) return ` fwmark ${fwmark ?? 0}/${fwmask}`
+  return fwmark === undefined ? '' : ` fwmark ${fwmark}`
 }
 
 /** Counters of a destination, read with it and never compared. */

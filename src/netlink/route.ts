@@ -186,6 +186,7 @@ const ruleAttributes = attributes({
   destination: [1, ipv4], // FRA_DST
   source: [2, ipv4], // FRA_SRC
   inputLink: [3, string], // FRA_IIFNAME
+  goto: [4, u32], // FRA_GOTO
   priority: [6, u32], // FRA_PRIORITY
   fwmark: [10, u32], // FRA_FWMARK
   suppressPrefixLength: [14, i32], // FRA_SUPPRESS_PREFIXLEN   -1: no suppression
@@ -201,7 +202,10 @@ export interface RuleConfiguration {
   readonly priority: number
   /** `10.254.0.5/32`; null: from all. */
   readonly source: string | null
+  /** 0 in a rule with `goto`. */
   readonly table: number
+  /** Priority of the rule to go on with, larger than this one's; null or missing: it looks up `table`. */
+  readonly goto?: number | null
   /** FRA_PROTOCOL, 0–255. */
   readonly protocol: number
   /** null or missing: any. */
@@ -223,7 +227,9 @@ export interface RuleReading extends Required<RuleConfiguration> {
   readonly lookup: boolean
 }
 
-const toTable = 1 // FR_ACT_TO_TBL, linux/fib_rules.h
+/** FR_ACT_*, linux/fib_rules.h. */
+const toTable = 1 // FR_ACT_TO_TBL
+const toRule = 2 // FR_ACT_GOTO
 
 /** IPv4 policy rules; for `dump`. */
 export function listRules(): Query<RuleReading> {
@@ -247,6 +253,7 @@ export function decodeRule(payload: Buffer): RuleReading | null {
     priority: values.priority ?? 0,
     source: values.source === undefined ? null : `${values.source}/${header.srcLen}`,
     table: values.table ?? header.table ?? 0,
+    goto: values.goto ?? null,
     protocol: values.protocol ?? 0,
     fwmark: values.fwmark ?? (values.fwmask === undefined ? null : 0), // a mark of 0 is not told
     fwmask: values.fwmask ?? null,
@@ -267,13 +274,14 @@ function ruleRequest(verb: string, type: number, bits: number, rule: RuleConfigu
     family: inet,
     srcLen: prefix?.length ?? 0,
     table: rule.table < 256 ? rule.table : anyTable,
-    action: toTable,
+    action: typeof rule.goto === 'number' ? toRule : toTable,
   })
   const values: Values<typeof ruleAttributes.fields> = {
     priority: rule.priority,
     table: rule.table,
     protocol: rule.protocol,
   }
+  if (typeof rule.goto === 'number') values.goto = rule.goto
   if (prefix && prefix.length > 0) values.source = prefix.address
   if (typeof rule.fwmark === 'number') values.fwmark = rule.fwmark
   if (typeof rule.fwmask === 'number') values.fwmask = rule.fwmask
@@ -283,7 +291,7 @@ function ruleRequest(verb: string, type: number, bits: number, rule: RuleConfigu
   if (typeof rule.suppressPrefixLength === 'number') values.suppressPrefixLength = rule.suppressPrefixLength
   return {
     operation: `${verb} rule`,
-    subject: `${rule.priority} from ${rule.source ?? 'all'} lookup ${rule.table}`,
+    subject: `${rule.priority} from ${rule.source ?? 'all'} ${typeof rule.goto === 'number' ? `goto ${rule.goto}` : `lookup ${rule.table}`}`,
     type,
     flags: bits,
     payload: ruleAttributes.encode(values, header),

@@ -6,7 +6,7 @@
  * since only that node's IPVS knows it. The entry node writes its number into the mark
  * of every packet it sends into the tunnel; VXLAN's group policy field carries the mark
  * over. The endpoint's node saves it with the connection and gives replies that mark
- * again, and a rule per node leads marked packets to the sandbox of that number.
+ * again, and a rule per node leads marked packets to the sandbox of that number (way-back.ts).
  */
 import type { KernelObject } from '../kernel/objects.js'
 import { overlayLink } from '../kernel/ownership.js'
@@ -15,11 +15,7 @@ import type { Membership } from '../model/snapshot.js'
 import { sandboxAddress } from './addresses.js'
 import { nodeSet, privateSet } from './names.js'
 import { entry, everywhere, route, set } from './objects.js'
-
-/** Routing table of the way back to node N is this plus N. */
-const wayBackTable = 0x10000
-/** Priority of the rules by mark; after those by source. */
-const wayBackPriority = 1095
+import { wayBackFrame, wayBackRule, wayBackTable } from './way-back.js'
 
 const macPrefix = '02:6d:65:00:'
 
@@ -54,6 +50,7 @@ export function planTunnel(membership: Membership): KernelObject[] {
       mtu,
     },
     ...privateNetworks.map(network => entry('mesh', privateSet, network)),
+    ...wayBackFrame(),
   ]
 }
 
@@ -61,20 +58,13 @@ export function planTunnel(membership: Membership): KernelObject[] {
 export function planPeer(peer: NodeRecord): KernelObject[] {
   const gateway = sandboxAddress(peer.subnet)
   const mac = tunnelMac(peer.number)
-  const table = wayBackTable + peer.number
+  const table = wayBackTable(peer.number)
   return [
     entry('host', nodeSet, peer.address),
     { kind: 'forwarding', place: 'mesh', link: overlayLink, mac, destination: peer.address },
     { kind: 'neighbour', place: 'mesh', link: overlayLink, address: gateway, mac },
     route('mesh', peer.subnet, overlayLink, { gateway }),
     route('mesh', everywhere, overlayLink, { table, gateway }),
-    {
-      kind: 'rule',
-      place: 'mesh',
-      priority: wayBackPriority,
-      source: everywhere,
-      fwmark: peer.number,
-      table,
-    },
+    wayBackRule(peer.number),
   ]
 }

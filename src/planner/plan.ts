@@ -16,9 +16,10 @@ import { boundSet, portSet } from './names.js'
 import { entry } from './objects.js'
 import { planPeer } from './peers.js'
 import { type Unit, unitsOf } from './units.js'
+import { sectionOf, wayBackSection } from './way-back.js'
 
 export type Slice = readonly KernelObject[]
-/** Slices by name: `node`, `service NAME`, `attachment ID`. */
+/** Slices by name: `node`, `service NAME`, `attachment ID`, `peer NAME`, `way back SECTION`. */
 export type Plan = ReadonlyMap<string, Slice>
 
 /** Mesh address of an attachment; null: the subnet is exhausted. */
@@ -148,6 +149,7 @@ export function createPlanner(
   let services = new Map<string, CachedService>()
   let peers = new Map<string, Cached<NodeRecord>>()
   let attachments = new Map<string, Cached<Attachment>>()
+  const sections = new Map<number, Slice>()
   let base: { readonly node: string; readonly needs: readonly BaseNeeds[]; readonly slice: Slice } | null =
     null
 
@@ -203,6 +205,11 @@ export function createPlanner(
       const slice = before?.value === peer ? before.slice : planPeer(peer)
       nextPeers.set(peer.name, { value: peer, slice })
       slices.set(`peer ${peer.name}`, slice)
+      const section = sectionOf(peer.number)
+      if (section === 0) continue
+      const frame = sections.get(section) ?? wayBackSection(section)
+      sections.set(section, frame)
+      slices.set(`way back ${section}`, frame)
     }
 
     const nodeKey = JSON.stringify({ ...node, membership: { ...node.membership, peers: [] } })

@@ -73,7 +73,7 @@ export function describe(change: Change): string {
         `ip rule ${adding ? 'add' : 'del'} from ${object.source}`,
         object.fwmark !== undefined && `fwmark ${hex(object.fwmark)}${maskOf(object)}`,
         object.udpPorts !== undefined && `ipproto udp sport ${object.udpPorts}`,
-        `lookup ${object.table}`,
+        object.goto === undefined ? `lookup ${object.table}` : `goto ${object.goto}`,
         object.exceptDefault === true && 'suppress_prefixlength 0',
         `priority ${object.priority}`,
       )

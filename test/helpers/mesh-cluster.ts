@@ -8,11 +8,11 @@ import type { Membership, Node } from '../../src/model/snapshot.js'
 import { MeshNode } from './mesh-node.js'
 import { Topology } from './topology.js'
 
-/** Records of nodes 1 … count, as every one of them sees them. */
-export function recordsOf(topologies: readonly Topology[]): NodeRecord[] {
+/** Records of the nodes as every one of them sees them; `numbers`: 1 … count unless given. */
+export function recordsOf(topologies: readonly Topology[], numbers: readonly number[] = []): NodeRecord[] {
   return topologies.map(({ address }, i) => ({
     name: `node${i + 1}`,
-    number: i + 1,
+    number: numbers[i] ?? i + 1,
     subnet: `10.254.${i}.0/24`,
     address,
   }))
@@ -56,16 +56,17 @@ export interface MeshCluster {
   destroy(): Promise<void>
 }
 
-/** Nodes 1 … count on one wire; `around` is done to each host before the mesh comes. */
+/** So many nodes on one wire; `around` is done to each host before the mesh comes. */
 export async function meshCluster(
   count: number,
   membership: Partial<Membership> = {},
   around: (topology: Topology) => void = () => {},
+  numbers: readonly number[] = [],
 ): Promise<MeshCluster> {
   const first = new Topology()
   const topologies = [first, ...Array.from({ length: count - 1 }, () => new Topology(first))]
   for (const topology of topologies) around(topology)
-  const records = recordsOf(topologies)
+  const records = recordsOf(topologies, numbers)
   const meshes: MeshNode[] = []
   for (const [i, topology] of topologies.entries())
     meshes.push(await MeshNode.create(topology, undefined, {}, nodeOf(records[i]!, records, membership)))

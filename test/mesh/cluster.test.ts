@@ -4,7 +4,7 @@ import { MeshNode, service } from '../helpers/mesh-node.js'
 import { clientAddress, type Topology } from '../helpers/topology.js'
 
 t.test('three nodes', async t => {
-  const cluster = await meshCluster(3)
+  const cluster = await meshCluster(3, {}, () => {}, [1, 64, 65_535])
   t.teardown(() => cluster.destroy())
   const { topologies, records: all, meshes } = cluster
   const first = topologies[0] as Topology

@@ -144,4 +144,9 @@ t.test('a rule by fwmark is read and written', async t => {
   t.strictSame(objectsOf(new Map([['mesh', reading([], { rules: others })]])), [part])
   t.match(ruleConfiguration(part), { fwmark: 18, fwmask: 0xff })
   t.not(keyOf(part), keyOf(rule))
+  const past: RuleObject = { ...rule, fwmark: 0, table: 0, goto: 32_766 }
+  t.match(ruleConfiguration(past), { fwmark: 0, fwmask: 0xffffffff, goto: 32_766 })
+  const jumps: RuleReading[] = [{ ...ruleConfiguration(past), inputLink: null, lookup: false }]
+  t.strictSame(objectsOf(new Map([['mesh', reading([], { rules: jumps })]])), [past])
+  t.equal(keyOf(past), keyOf({ ...past, goto: 1100 }), 'for the kernel these are one rule')
 })

@@ -167,8 +167,13 @@ t.test('what is sent can be read back', async t => {
       protocol: random.between(0, 255),
       fwmark: random.pick([null, random.u32()]),
       inputLink: random.pick([null, 'mesh0']),
+      goto: random.pick([null, random.u32()]),
     }
-    t.match(decodeRule(addRule(rule).payload as Buffer), { ...rule, lookup: true }, `rule, seed ${seed}`)
+    t.match(
+      decodeRule(addRule(rule).payload as Buffer),
+      { ...rule, lookup: rule.goto === null },
+      `rule, seed ${seed}`,
+    )
     const address = {
       linkIndex: random.between(1, 5000),
       address: `${random.ipv4()}/${random.between(0, 32)}`,

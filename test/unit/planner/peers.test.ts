@@ -13,7 +13,7 @@ t.test('a peer is a way there and a way back', async t => {
       'ip neighbour add 10.254.2.1 lladdr 02:6d:65:00:00:03 dev mesh-vxlan nud permanent',
       'ip route add 10.254.2.0/24 via 10.254.2.1 dev mesh-vxlan',
       'ip route add default via 10.254.2.1 dev mesh-vxlan table 65539',
-      'ip rule add from 0.0.0.0/0 fwmark 0x3 lookup 65539 priority 1095',
+      'ip rule add from 0.0.0.0/0 fwmark 0x3 lookup 65539 priority 1097',
     ],
   )
 })

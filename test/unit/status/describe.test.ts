@@ -81,6 +81,13 @@ const cases: readonly [KernelObject, Partial<Record<Change['type'], string>>][] 
     },
   ],
   [
+    { kind: 'rule', place: 'mesh', priority: 9, source: '0.0.0.0/0', fwmark: 0, table: 0, goto: 12 },
+    {
+      add: 'ip rule add from 0.0.0.0/0 fwmark 0x0 goto 12 priority 9',
+      remove: 'ip rule del from 0.0.0.0/0 fwmark 0x0 goto 12 priority 9',
+    },
+  ],
+  [
     { kind: 'rule', place: 'mesh', priority: 9, source: '0.0.0.0/0', fwmark: 2, fwmask: 255, table: 7 },
     { remove: 'ip rule del from 0.0.0.0/0 fwmark 0x2/0xff lookup 7 priority 9' },
   ],
