@@ -76,8 +76,15 @@ export interface OwnNode extends Pick<Node, 'name' | 'subnet' | 'pool'> {
 export class Collected {
   private readonly snapshots = new Map<string, ServiceSnapshot>()
   private readonly waiting: Set<string>
-  private snapshot: ContainerSnapshot = { containers: [], swarmServices: [], swarmPorts: [] }
+  private snapshot: ContainerSnapshot = {
+    containers: [],
+    swarmServices: [],
+    swarmPorts: [],
+    declarations: null,
+  }
   private combined: Combined = { services: [], origins: new Map(), clashes: [] }
+  /** Those that have a port. */
+  private published: readonly Service[] = []
   private node: OwnNode
   private cluster: ClusterSnapshot = { nodes: [], containers: [] }
 
@@ -92,6 +99,7 @@ export class Collected {
     this.waiting.delete(origin)
     this.snapshots.set(origin, snapshot)
     this.combined = combine(this.snapshots)
+    this.published = this.combined.services.filter(({ ports }) => ports.length > 0)
   }
 
   putContainers(source: string, snapshot: ContainerSnapshot): void {
@@ -121,6 +129,11 @@ export class Collected {
     return this.combined
   }
 
+  /** What one origin, the store or a file, has delivered last. */
+  servicesOf(origin: string): readonly Service[] {
+    return this.snapshots.get(origin)?.services ?? []
+  }
+
   /** Nodes and all their containers, as the cluster told last; empty without one. */
   get nodes(): ClusterSnapshot {
     return this.cluster
@@ -137,7 +150,7 @@ export class Collected {
     const draining = new Set(this.cluster.nodes.flatMap(node => (node.draining ? [node.name] : [])))
     const { snapshot } = this
     return {
-      services: this.combined.services,
+      services: this.published,
       containers: draining.has(name) ? allLeaving(snapshot) : snapshot,
       remote: this.cluster.containers.flatMap(container => {
         if (container.node === name) return []

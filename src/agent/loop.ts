@@ -36,6 +36,8 @@ export interface LoopOptions {
   readonly onPass: (pass: Pass) => void
   /** Before a full pass: looks at what a plan depends on and nobody tells of. */
   readonly look: () => Promise<void>
+  /** A source has delivered, and by now all have. */
+  readonly onHeard: () => void
 }
 
 /** While destinations drain, their connections are counted so often, milliseconds. */
@@ -146,6 +148,7 @@ export class Loop {
     )
     for (const reason of this.troubles.replace('clash ', clashes)) log.warn({ reason }, 'service left out')
     if (!collected.complete) return
+    this.options.onHeard()
     if (this.started) {
       this.runner.mark('fast')
       return

@@ -10,7 +10,7 @@ import { type PortUse, settlePorts } from '../model/conflicts.js'
 import type { Endpoint, MeshService } from '../model/mesh.js'
 import { resolveName } from '../model/names.js'
 import { formatPort, lengthOf, type PortRange, type PortSpec } from '../model/ports.js'
-import type { Publication } from '../model/publication.js'
+import { checkTargets, type Publication } from '../model/publication.js'
 import type { Service } from '../model/service.js'
 import { nodeAddress } from '../planner/addresses.js'
 import { readListeners } from '../sources/listeners.js'
@@ -47,6 +47,8 @@ export interface MeshAgentOptions {
   readonly parseFile: (text: string, name: string) => Publication[]
   /** Throws MESH_UNSUPPORTED when the kernel lacks what a publication asks for. */
   readonly requireOfKernel: (publication: Publication) => Promise<void>
+  /** Whether services that labels declare are theirs alone: some manager mirrors labels. */
+  readonly labelsInForce: () => boolean
   /** Removes everything of the mesh from the host; returns what, as an operator would type it. */
   readonly cleanHost: () => Promise<string[]>
   /** Called when the agent has nothing left to do. */
@@ -78,6 +80,7 @@ export class MeshAgent implements Agent {
     const [service] = await this.change([asked], services => {
       const former = services.find(({ name }) => name === asked.name)
       created = former === undefined
+      this.refuseDeclared(former, `--label-add mesh.publish=${asked.ports.map(formatPort).join(',')}`)
       const wanted = mergePublication(asked, former, given)
       checkTargets(wanted)
       return [settlePorts(wanted, { ...use, services: this.others(services) }, this.options.portRange)]
@@ -92,6 +95,7 @@ export class MeshAgent implements Agent {
     await this.loop.store.update(services => {
       const service = services.find(each => each.name === name)
       if (!service) throw this.notStored(name)
+      this.refuseDeclared(service, '--label-rm mesh.publish')
       const going = service.ports.find(
         each => each.protocol === port.protocol && sameRange(each.published, port.published),
       )
@@ -128,7 +132,7 @@ export class MeshAgent implements Agent {
       lastPass: loop.lastPass,
       counts: await this.counts(),
       repairs: loop.troubles.repairs.slice(0, shownRepairs),
-      notes: options.notes,
+      notes: [...options.notes, ...this.labelNotes()],
     }
   }
 
@@ -147,6 +151,7 @@ export class MeshAgent implements Agent {
       const settled: Service[] = []
       for (const publication of asked) {
         const former = stored.find(each => each.name === publication.name)
+        this.refuseDeclared(former, `--label-add mesh.publish=${publication.ports.map(formatPort).join(',')}`)
         const others = this.others(stored.filter(each => !settled.some(({ name }) => name === each.name)))
         const wanted = { ...publication, ports: keepChosen(publication.ports, former) }
         checkTargets(wanted)
@@ -239,6 +244,24 @@ export class MeshAgent implements Agent {
     return { ...publication, selector }
   }
 
+  /** What labels declare is changed there; `change` is how. */
+  private refuseDeclared(service: Service | undefined, change: string): void {
+    if (service?.declaredBy !== 'swarm' || !this.options.labelsInForce()) return
+    const { name } = service
+    throw new InputError(
+      'service',
+      name,
+      'labels of the Swarm service declare it',
+      `change it there: docker service update ${change} ${name}`,
+    )
+  }
+
+  private labelNotes(): string[] {
+    return this.loop.collected.services.services.flatMap(({ name, problems }) =>
+      problems.map(problem => `service ${name}: ${problem}`),
+    )
+  }
+
   private async portUse(ports: readonly PortSpec[]): Promise<Omit<PortUse, 'services'>> {
     return {
       snapshot: this.loop.collected.containers,
@@ -289,12 +312,10 @@ export class MeshAgent implements Agent {
   private viewOf(service: MeshService): ServiceView {
     const { reconciler, collected, troubles, store } = this.loop
     const { node } = collected.inputs
+    const origin = collected.services.origins.get(service.service.name)
     return serviceView({
       service,
-      origin:
-        collected.services.origins.get(service.service.name) === store.name
-          ? 'meshctl'
-          : (collected.services.origins.get(service.service.name) ?? 'meshctl'),
+      origin: origin === undefined || origin === store.name ? service.service.declaredBy : origin,
       addressOf: endpoint =>
         endpoint.kind === 'node'
           ? nodeAddress(node.subnet)
@@ -336,17 +357,4 @@ function failureOf(endpoint: Endpoint, trouble: (subject: string) => string | nu
     mtu: 0,
   })
   return trouble(`change ${link}`)
-}
-
-/** An endpoint with a port of its own cannot answer for a range. */
-function checkTargets(publication: Publication): void {
-  const range = publication.ports.find(({ target }) => lengthOf(target) > 1)
-  const fixed = publication.endpoints.find(({ port }) => port !== null)
-  if (range && fixed)
-    throw new InputError(
-      'endpoint',
-      `${fixed.address}:${fixed.port}`,
-      `one port cannot answer for the range ${formatPort(range)}`,
-      `write ${fixed.address} without a port`,
-    )
 }

@@ -33,6 +33,7 @@ import { Loop } from './loop.js'
 import { MeshAgent } from './mesh-agent.js'
 import { requireOfKernel, requireRoot } from './preflight.js'
 import { join, sharingOf, tunnelMtu } from './sharing.js'
+import { SwarmMirror } from './swarm-mirror.js'
 
 /** The node's place in the pool while there is one node only. */
 const onlyNode = 0
@@ -119,7 +120,7 @@ export async function runAgent(settings: Settings, version: string): Promise<voi
   const files = settings.files.map(file => new FileSource(file, servicesFromFile))
   const docker = dockerSource({ socketPath: settings.docker, meshPool: settings.pool })
   const origins = [...files, store].map(({ name }) => name)
-  const loop = new Loop({
+  const loop: Loop = new Loop({
     kernel,
     collected: new Collected(
       origins,
@@ -142,11 +143,15 @@ export async function runAgent(settings: Settings, version: string): Promise<voi
     look: async () => {
       if (cluster) loop.collected.putTunnelMtu(await tunnelMtu(settings, sockets, ownPlaces))
     },
+    onHeard: () => mirror.mark(),
   })
+  const publishing = { portRange: settings.portRange, reserved: reserved(settings), requireOfKernel }
+  const mirror = new SwarmMirror({ collected: loop.collected, store, cluster, ...publishing, log })
 
   const servers: Api[] = []
   const end = async (reason: string) => {
     log.info({ reason }, 'ending; the kernel keeps what it has')
+    await mirror.stop()
     // Of an agent that comes back nobody need notice anything; one that cleaned up is gone.
     await (reason === 'clean' ? cluster?.leave() : cluster?.pause(absence))?.catch(() => {})
     await loop.stop()
@@ -157,10 +162,9 @@ export async function runAgent(settings: Settings, version: string): Promise<voi
     loop,
     cluster,
     version: { version, node: settings.nodeName },
-    portRange: settings.portRange,
-    reserved: reserved(settings),
+    ...publishing,
+    labelsInForce: () => mirror.inForce,
     parseFile: servicesFromFile,
-    requireOfKernel,
     notes: [],
     metrics: async () => {
       const status = await agent.status()
@@ -185,6 +189,7 @@ export async function runAgent(settings: Settings, version: string): Promise<voi
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => void end(signal))
   log.info({ version, node: node.name, subnet: node.subnet, socket: settings.socket }, 'agent started')
   loop.start()
+  mirror.start()
 }
 
 async function allPlaces(): Promise<Places> {

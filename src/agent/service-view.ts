@@ -89,6 +89,7 @@ export function serviceView(input: ViewInput): ServiceView {
     drain: service.drain,
     selector: service.selector,
     origin: input.origin,
+    problems: service.problems,
     endpoints: service.ports.flatMap(port => {
       const unit = unitOf(units, port)
       return unit ? endpoints.map(endpoint => endpointView(endpoint, port, unit, input)) : []

@@ -1,8 +1,9 @@
 /**
  * The parser's complaints in the form all bad input has: field, value, remedy. Pure.
  */
-import { nearest } from '../config/nearest.js'
+
 import { InputError } from '../errors.js'
+import { nearest } from '../model/nearest.js'
 
 /**
  * `message` is what yargs says of `args`; `commands` are the names of ours. Messages

@@ -43,7 +43,9 @@ export function serviceText(service: ServiceView): string {
     `drain      ${formatDuration(service.drain)}`,
     `selector   ${service.selector ? formatSelector(service.selector) : 'by name'}`,
     `from       ${service.origin}`,
+    ...service.problems.map(problem => `problem    ${problem}`),
   ].join('\n')
+  if (service.ports.length === 0) return `${head}\n\nnothing is published`
   const ports = formatTable(
     ['PORT', 'FWMARK', 'ADDRESS'],
     service.ports.map(({ spec, fwmark, address }) => [spec, fwmark, address ?? 'all']),

@@ -7,7 +7,7 @@ import { readFileSync } from 'node:fs'
 import { type ParseArgsConfig, parseArgs } from 'node:util'
 import { parse as parseYaml, YAMLParseError } from 'yaml'
 import { InputError, reasonOf } from '../errors.js'
-import { nearest } from './nearest.js'
+import { nearest } from '../model/nearest.js'
 import { type Setting, type Settings, settingList, table } from './table.js'
 
 export const defaultConfigFile = '/etc/mesh/meshd.yaml'

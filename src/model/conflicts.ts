@@ -6,7 +6,7 @@
 import { MeshError } from '../errors.js'
 import { formatRange, lengthOf, overlaps, type PortRange, type PortSpec, type Protocol } from './ports.js'
 import type { Publication } from './publication.js'
-import type { Service } from './service.js'
+import type { Declarer, Service } from './service.js'
 import type { ContainerSnapshot } from './snapshot.js'
 
 /** A socket on the node that takes connections or datagrams. */
@@ -131,14 +131,20 @@ export function choosePort(
 }
 
 /** The service a publication becomes: each open port chosen, all of them checked. Throws MESH_PORT_TAKEN. */
-export function settlePorts(publication: Publication, use: PortUse, range: PortRange = choiceRange): Service {
+export function settlePorts(
+  publication: Publication,
+  use: PortUse,
+  range: PortRange = choiceRange,
+  declaredBy: Declarer = 'meshctl',
+): Service {
   const ports = publication.ports.map(port => ({ ...port }))
   for (const port of ports) {
     if (port.published !== null) continue
     const chosen = choosePort(port.protocol, use, range, ports)
     port.published = { first: chosen, last: chosen }
   }
-  const service = { ...publication, ports: ports.map(port => ({ ...port, published: port.published! })) }
+  const settled = ports.map(port => ({ ...port, published: port.published! }))
+  const service: Service = { ...publication, ports: settled, declaredBy, problems: [] }
   checkPublication(service, use)
   return service
 }

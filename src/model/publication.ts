@@ -3,7 +3,7 @@
  * be open, for the mesh to choose (`settlePorts` in conflicts.ts makes a Service of it).
  */
 import { InputError } from '../errors.js'
-import type { PortSpec } from './ports.js'
+import { formatPort, lengthOf, type PortSpec } from './ports.js'
 import {
   defaultDrain,
   defaultScheduler,
@@ -42,4 +42,17 @@ export function parseScheduler(text: string, field = 'scheduler'): Scheduler {
   if (scheduler === undefined)
     throw new InputError(field, text, 'the kernel has no such scheduler', `use ${schedulers.join(', ')}`)
   return scheduler
+}
+
+/** An endpoint with a port of its own cannot answer for a range. Throws InputError. */
+export function checkTargets(publication: Publication): void {
+  const range = publication.ports.find(({ target }) => lengthOf(target) > 1)
+  const fixed = publication.endpoints.find(({ port }) => port !== null)
+  if (range && fixed)
+    throw new InputError(
+      'endpoint',
+      `${fixed.address}:${fixed.port}`,
+      `one port cannot answer for the range ${formatPort(range)}`,
+      `write ${fixed.address} without a port`,
+    )
 }

@@ -40,9 +40,14 @@ export interface FixedEndpoint {
   readonly port: number | null
 }
 
+/** Who asks for a service of the store: a person by meshctl, or labels of the Swarm service of that name. */
+export const declarers = ['meshctl', 'swarm'] as const
+export type Declarer = (typeof declarers)[number]
+
 export interface Service {
   /** Unique in the mesh. */
   readonly name: string
+  /** None: it was declared, but never so that it could be published. */
   readonly ports: readonly PublishedPort[]
   /** null: by name alone, whatever kind of thing turns out to bear it. */
   readonly selector: Selector | null
@@ -50,6 +55,9 @@ export interface Service {
   readonly scheduler: Scheduler
   /** Longest time a leaving endpoint keeps its connections, seconds, 0–86400. */
   readonly drain: number
+  readonly declaredBy: Declarer
+  /** What is wrong with the labels of the Swarm service of that name, a sentence each. They change nothing here. */
+  readonly problems: readonly string[]
 }
 
 export const defaultScheduler: Scheduler = 'rr'

@@ -4,6 +4,7 @@
  */
 import type { NodeRecord } from './cluster.js'
 import type { Container } from './container.js'
+import type { Declaration } from './declaration.js'
 import type { Service } from './service.js'
 
 /** The containers of one node and what Docker says about names and ports. */
@@ -17,6 +18,11 @@ export interface ContainerSnapshot {
     readonly port: number
     readonly service: string
   }[]
+  /**
+   * What labels of Swarm's services declare, by name. null: this node cannot say, being no
+   * manager, or one that cannot read them now.
+   */
+  readonly declarations: readonly Declaration[] | null
 }
 
 /** Services by one source or the store. */

@@ -22,6 +22,8 @@ export interface DockerClient {
 
 /** Longest time an answer may take, milliseconds. A frozen daemon accepts connections and says nothing. */
 const answerTimeout = 20_000
+/** The same for Swarm: a manager without quorum looks for others for 20 s before it says so, milliseconds. */
+const swarmTimeout = 10_000
 
 export async function dockerClient(socketPath: string, parallel: number): Promise<DockerClient> {
   const { default: Docker } = await import('dockerode')
@@ -45,7 +47,8 @@ export async function dockerClient(socketPath: string, parallel: number): Promis
     },
     async services() {
       try {
-        return await requests.listServices()
+        const abortSignal = AbortSignal.timeout(swarmTimeout)
+        return await requests.listServices({ _query: {}, abortSignal } as object)
       } catch (error) {
         // 503: no member of a swarm, or a worker; a manager without quorum answers the same in other words.
         const notManager =

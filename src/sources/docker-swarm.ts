@@ -2,12 +2,15 @@
  * What a Swarm manager says about its services, checked at the door. Pure.
  */
 import * as z from 'zod'
+import type { Declaration } from '../model/declaration.js'
 import type { ContainerSnapshot } from '../model/snapshot.js'
+import { parseLabels } from './swarm-labels.js'
 
 export interface SwarmView {
   /** Sorted. */
   readonly names: readonly string[]
   readonly ports: ContainerSnapshot['swarmPorts']
+  readonly declarations: readonly Declaration[]
   /** Service name → seconds its tasks get between SIGTERM and SIGKILL, where it says so. */
   readonly stopTimeouts: ReadonlyMap<string, number>
 }
@@ -18,6 +21,7 @@ const serviceList = z.array(
   z.object({
     Spec: z.object({
       Name: z.string(),
+      Labels: z.record(z.string(), z.string()).nullish(),
       TaskTemplate: z
         .object({ ContainerSpec: z.object({ StopGracePeriod: z.number().nullish() }).nullish() })
         .nullish(),
@@ -38,5 +42,6 @@ export function parseServices(answer: unknown): SwarmView {
     for (const { Protocol, PublishedPort } of Endpoint?.Ports ?? [])
       if (PublishedPort) ports.push({ protocol: Protocol || 'tcp', port: PublishedPort, service: Spec.Name })
   }
-  return { names: services.map(each => each.Spec.Name), ports, stopTimeouts }
+  const declarations = services.flatMap(({ Spec }) => parseLabels(Spec.Name, Spec.Labels ?? {}) ?? [])
+  return { names: services.map(each => each.Spec.Name), ports, declarations, stopTimeouts }
 }

@@ -42,6 +42,8 @@ export class DockerView {
   readonly #signals = new Map<string, Map<number, number>>()
   #swarm: SwarmView | null = null
   #swarmServices: readonly string[] = []
+  /** null: Swarm could not be asked when it was asked last, or had nothing to say to a worker. */
+  #declarations: SwarmView['declarations'] | null = null
   #snapshot: ContainerSnapshot | null = null
 
   ids(): string[] {
@@ -126,8 +128,24 @@ export class DockerView {
 
   /** Takes in what a manager says of Swarm's services; null: this node is none. */
   swarm(view: SwarmView | null): void {
-    if (isDeepStrictEqual(view, this.#swarm)) return
-    this.#swarm = view
+    if (!isDeepStrictEqual(view, this.#swarm)) {
+      // The same declarations stay the same object, so that nobody has to look at them again.
+      const former = this.#swarm?.declarations
+      const same = view && isDeepStrictEqual(view.declarations, former)
+      this.#swarm = same ? { ...view, declarations: former! } : view
+      this.#snapshot = null
+    }
+    this.#declare(this.#swarm?.declarations ?? null)
+  }
+
+  /** Swarm cannot be asked. What it said of names and ports stays; what labels declare is not this node's to say. */
+  swarmSilent(): void {
+    this.#declare(null)
+  }
+
+  #declare(declarations: SwarmView['declarations'] | null): void {
+    if (this.#declarations === declarations) return
+    this.#declarations = declarations
     this.#snapshot = null
   }
 
@@ -155,6 +173,7 @@ export class DockerView {
       containers: [...this.#containers.values()].map(each => each.container),
       swarmServices: this.#swarmServices,
       swarmPorts: this.#swarm?.ports ?? noPorts,
+      declarations: this.#declarations,
     }
     return this.#snapshot
   }

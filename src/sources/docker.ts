@@ -30,6 +30,8 @@ export interface DockerSourceOptions {
   readonly gap?: number
   /** Time between two lists while connected, milliseconds. */
   readonly relistEvery?: number
+  /** Time between two questions to Swarm while connected, milliseconds. */
+  readonly swarmEvery?: number
   /** First and longest wait before the next try to connect, milliseconds. */
   readonly backoff?: readonly [number, number]
 }
@@ -48,6 +50,7 @@ export function dockerSource(options: DockerSourceOptions = {}): Source<Containe
     parallel = 8,
     gap = 5,
     relistEvery = 60_000,
+    swarmEvery = 5000,
     backoff = [200, 5000],
   } = options
   const view = new DockerView()
@@ -111,9 +114,15 @@ export function dockerSource(options: DockerSourceOptions = {}): Source<Containe
   }
 
   const swarmQueue = workQueue(1, async () => {
-    const answer = await client!.services()
-    view.swarm(answer === null ? null : parseServices(answer))
-    changed()
+    try {
+      const answer = await client!.services()
+      view.swarm(answer === null ? null : parseServices(answer))
+    } catch (error) {
+      view.swarmSilent()
+      throw error
+    } finally {
+      changed()
+    }
   })
 
   /** Swarm's answer is worth having and never worth waiting or failing for. */
@@ -165,6 +174,7 @@ export function dockerSource(options: DockerSourceOptions = {}): Source<Containe
     const opened = BigInt(Date.now()) * 1_000_000n
     const end = new AbortController()
     let isListed = false
+    let swarmPoll: NodeJS.Timeout | undefined
     const over = new Promise<never>((_, reject) => {
       const close = (reason: Error) => {
         reject(reason)
@@ -195,13 +205,18 @@ export function dockerSource(options: DockerSourceOptions = {}): Source<Containe
       complete = true
       changed()
       onReady()
+      // A manager that lost its quorum or its office gets no event that says so.
+      swarmPoll = setInterval(refreshSwarm, swarmEvery)
       while (true) {
         await Promise.race([sleep(relistEvery, undefined, { signal: end.signal }), over])
         await Promise.race([relist(false), over])
       }
     } finally {
+      clearInterval(swarmPoll)
       stream.destroy()
       end.abort()
+      view.swarmSilent()
+      changed()
     }
   }
 

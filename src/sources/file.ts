@@ -29,7 +29,7 @@ function settled(publication: Publication): Service {
       `write PUBLISHED:${port.target.first}, or use meshctl apply`,
     )
   })
-  return { ...publication, ports }
+  return { ...publication, ports, declaredBy: 'meshctl', problems: [] }
 }
 
 export class FileSource implements Source<ServiceSnapshot> {

@@ -54,8 +54,10 @@ export interface ServiceView {
   readonly drain: number
   /** Labels that were asked for; null: found by name. */
   readonly selector: Readonly<Record<string, string>> | null
-  /** Who asks for it: `meshctl`, or the path of the file that says so. */
+  /** Who asks for it: `meshctl`, `swarm` (labels of the Swarm service), or the path of the file that says so. */
   readonly origin: string
+  /** What is wrong with the labels of the Swarm service of that name, a sentence each; what is published stays. */
+  readonly problems: readonly string[]
   readonly endpoints: readonly EndpointView[]
 }
 

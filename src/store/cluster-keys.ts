@@ -6,6 +6,7 @@
  *   PREFIX/numbers/NUMBER           name of the node that has the number (and so the subnet)
  *   PREFIX/alive/NAME               under the node's lease: its agent is there
  *   PREFIX/containers/NAME/ID       under the node's lease: one of its containers
+ *   PREFIX/leaders/ROLE             under the node's lease: name of the node that has a role
  */
 import { isDeepStrictEqual } from 'node:util'
 import { z } from 'zod'
@@ -45,6 +46,7 @@ export function clusterKeys(prefix: string) {
     number: (number: number) => `${prefix}numbers/${String(number).padStart(5, '0')}`,
     alives: `${prefix}alive/`,
     alive: (name: string) => `${prefix}alive/${name}`,
+    leader: (role: string) => `${prefix}leaders/${role}`,
     allContainers: `${prefix}containers/`,
     containers: (name: string) => `${prefix}containers/${name}/`,
     container: (name: string, id: string) => `${prefix}containers/${name}/${id}`,

@@ -4,6 +4,7 @@
  */
 import type { ClusterNode, ClusterSnapshot, NodeRecord, RemoteContainer } from '../model/cluster.js'
 import type { Source } from '../sources/source.js'
+import type { Fence } from './store.js'
 
 /** What a node asks for when it joins. */
 export interface Claim {
@@ -34,6 +35,16 @@ export interface Cluster extends Source<ClusterSnapshot> {
   pause(seconds: number): Promise<void>
   /** The node is gone for the others, at once; its number and subnet stay its own. */
   leave(): Promise<void>
+  /**
+   * Takes a role that one node has at a time, or finds that this node still has it: the
+   * proof that store updates ask for, or null while another node has it. It is lost with
+   * the node's lease. Throws MESH_STORE when the store is out of reach.
+   */
+  lead(role: string): Promise<Fence | null>
+  /** Gives a role up, if this node has it; where that cannot be done it goes with the lease. */
+  resign(role: string): Promise<void>
+  /** Name of the node that has the role, as last known; null: none has it. */
+  leader(role: string): string | null
   /** All nodes that have a place, as last known. Throws MESH_STORE if that was never known. */
   nodes(): readonly ClusterNode[]
   /** Asks a node to take no new connections, or to take them again. Throws MESH_NOT_FOUND. */

@@ -21,7 +21,9 @@ import type { EtcdClient } from './etcd-client.js'
 import { EtcdLease } from './etcd-lease.js'
 import { claimPlace, giveBack, markDraining } from './etcd-places.js'
 import type { Replica } from './etcd-replica.js'
+import { giveRoleUp, takeRole } from './etcd-roles.js'
 import { type Compare, EtcdError, grpc, type Operation, put, relet, remove, unchanged } from './etcd-wire.js'
+import type { Fence } from './store.js'
 
 /** Containers told in one transaction. */
 const batch = 500
@@ -148,6 +150,25 @@ export class EtcdCluster implements Cluster {
       this.#own = null
       await own?.lease.revoke()
     })
+  }
+
+  lead(role: string): Promise<Fence | null> {
+    return this.#enqueue(async () => {
+      const own = this.#own
+      if (!own || this.#closed) return null
+      return takeRole(this.#client, this.#keys.leader(role), own.record.name, own.lease.id, this.#replica)
+    })
+  }
+
+  resign(role: string): Promise<void> {
+    return this.#enqueue(async () => {
+      const own = this.#own
+      if (own) await giveRoleUp(this.#client, this.#keys.leader(role), own.lease.id).catch(reasonOf)
+    })
+  }
+
+  leader(role: string): string | null {
+    return this.#replica.entries.get(this.#keys.leader(role))?.value ?? null
   }
 
   nodes(): readonly ClusterNode[] {

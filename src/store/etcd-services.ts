@@ -7,8 +7,17 @@ import { z } from 'zod'
 import { MeshError } from '../errors.js'
 import { formatRange, overlaps, type PublishedPort } from '../model/ports.js'
 import type { Service } from '../model/service.js'
-import { type Compare, type KeyValue, noneNewer, type Operation, put, remove } from './etcd-wire.js'
+import {
+  type Compare,
+  type KeyValue,
+  noneNewer,
+  type Operation,
+  put,
+  remove,
+  unchanged,
+} from './etcd-wire.js'
 import { issueOf, serviceForm } from './service-form.js'
+import type { Fence } from './store.js'
 
 /** Version of the form; raised when an older meshd could misread a newer one's keys. */
 const formVersion = 1
@@ -81,7 +90,7 @@ export function readServices(
 /**
  * The transaction from `before`, as read at `revision`, to `after`; null when they are
  * the same. It fails if anybody wrote or removed a service since (a removal through the
- * mesh writes the marker). Throws MESH_PORT_TAKEN or MESH_STORE for a result that must not be.
+ * mesh writes the marker), or if the role of `fence` changed hands. Throws MESH_PORT_TAKEN or MESH_STORE for a result that must not be.
  */
 export function changeOf(
   prefix: string,
@@ -89,6 +98,7 @@ export function changeOf(
   after: readonly Service[],
   revision: number,
   change: string,
+  fence: Fence | null = null,
 ): { readonly conditions: Compare[]; readonly operations: Operation[] } | null {
   const former = new Map(before.map(service => [service.name, service]))
   const next = new Map(after.map(service => [service.name, service]))
@@ -98,7 +108,10 @@ export function changeOf(
   if (changed.length + gone.length === 0) return null
   for (const service of changed) checkChanged(service, after)
   return {
-    conditions: [noneNewer(servicesKey(prefix), servicesEnd(prefix), revision)],
+    conditions: [
+      noneNewer(servicesKey(prefix), servicesEnd(prefix), revision),
+      ...(fence ? [unchanged(fence.key, fence.revision)] : []),
+    ],
     operations: [
       put(servicesKey(prefix), JSON.stringify({ version: formVersion, change })),
       ...changed.map(service => put(keyOf(prefix, service.name), JSON.stringify(service))),

@@ -19,7 +19,7 @@ import {
   servicesKey,
 } from './etcd-services.js'
 import { EtcdError, type KeyValue } from './etcd-wire.js'
-import type { Store } from './store.js'
+import type { Fence, Store } from './store.js'
 
 /** How long one update is tried again when others write all the time, milliseconds. */
 const longestUpdate = 20_000
@@ -82,7 +82,10 @@ export class EtcdStore implements Store {
     }
   }
 
-  async update(change: (services: readonly Service[]) => readonly Service[]): Promise<readonly Service[]> {
+  async update(
+    change: (services: readonly Service[]) => readonly Service[],
+    fence: Fence | null = null,
+  ): Promise<readonly Service[]> {
     const end = performance.now() + longestUpdate
     const id = randomUUID()
     let after: readonly Service[] | null = null
@@ -92,7 +95,7 @@ export class EtcdStore implements Store {
       if (after && before.change === id) return this.#written(after, before.revision)
       const base = this.#isLost(before) ? (this.#last ?? []) : before.services
       after = [...change(base)].sort((a, b) => (a.name < b.name ? -1 : 1))
-      const transaction = changeOf(this.#prefix, before.services, after, before.revision, id)
+      const transaction = changeOf(this.#prefix, before.services, after, before.revision, id, fence)
       if (!transaction) return after
       try {
         const { succeeded, revision } = await this.#client.transact(
@@ -100,6 +103,11 @@ export class EtcdStore implements Store {
           transaction.operations,
         )
         if (succeeded) return this.#written(after, revision)
+        if (fence && (await this.#client.get(fence.key))?.revision !== fence.revision)
+          throw new MeshError(
+            'MESH_STORE',
+            `etcd: ${fence.key} is no longer this node's; nothing was written`,
+          )
       } catch (error) {
         if (!(error instanceof EtcdError) || !error.uncertain || performance.now() > end) throw error
       }

@@ -3,7 +3,7 @@
  */
 import { z } from 'zod'
 import { lengthOf, protocols } from '../model/ports.js'
-import { type Service, schedulers } from '../model/service.js'
+import { declarers, type Service, schedulers } from '../model/service.js'
 
 const port = z.int().min(1).max(65535)
 const range = z
@@ -22,6 +22,9 @@ export const serviceForm = z.strictObject({
   endpoints: z.array(z.strictObject({ address, port: port.nullable() })),
   scheduler: z.enum(schedulers),
   drain: z.number().min(0).max(86400),
+  // Absent from what was stored before there were labels.
+  declaredBy: z.enum(declarers).default('meshctl'),
+  problems: z.array(z.string()).default([]),
 }) satisfies z.ZodType<Service>
 
 /** The first thing wrong with a value, with the place where it is. */

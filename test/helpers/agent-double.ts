@@ -170,7 +170,7 @@ export class AgentDouble implements Agent {
   private get use(): PortUse {
     return {
       services: this.services,
-      snapshot: { containers: [], swarmServices: [], swarmPorts: [] },
+      snapshot: { containers: [], swarmServices: [], swarmPorts: [], declarations: null },
       listeners: [],
       reserved: [],
     }
@@ -198,6 +198,7 @@ export class AgentDouble implements Agent {
       drain: service.drain,
       selector: service.selector,
       origin: 'meshctl',
+      problems: [],
       endpoints: this.endpoints,
     }
   }

@@ -29,7 +29,7 @@ export function containerSnapshot(
   containers: readonly Container[],
   swarm: Partial<Omit<ContainerSnapshot, 'containers'>> = {},
 ): ContainerSnapshot {
-  return { containers, swarmServices: [], swarmPorts: [], ...swarm }
+  return { containers, swarmServices: [], swarmPorts: [], declarations: null, ...swarm }
 }
 
 export const swarmTask = (service: string) => ({ 'com.docker.swarm.service.name': service })

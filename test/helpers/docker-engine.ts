@@ -26,8 +26,8 @@ export interface EngineContainer {
 export class DockerEngine {
   readonly socketPath: string
   readonly containers = new Map<string, EngineContainer>()
-  /** Answer of `GET /services`; null: this node is no manager. */
-  services: unknown[] | null = null
+  /** Answer of `GET /services`; null: this node is no manager; `lost`: it has no quorum. */
+  services: unknown[] | null | 'lost' = null
   /** Paths asked for, without their query. */
   requests: string[] = []
   /** `since` of each event stream. */
@@ -146,7 +146,8 @@ export class DockerEngine {
         })),
       )
     } else if (url.pathname === '/services') {
-      if (this.services) send(200, this.services)
+      if (this.services === 'lost') send(500, { message: 'rpc error: The swarm does not have a leader.' })
+      else if (this.services) send(200, this.services)
       else send(503, { message: 'This node is not a swarm manager. Use "docker swarm init" …' })
     } else if (id) {
       this.most = Math.max(this.most, ++this.#running)

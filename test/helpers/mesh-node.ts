@@ -38,6 +38,8 @@ export function service(name: string, specs: string[], fields: Partial<Service> 
   return {
     ...publicationOf(name, { selector: { app: name } }),
     ports: specs.map(spec => parsePortSpec(spec) as PublishedPort),
+    declaredBy: 'meshctl',
+    problems: [],
     ...fields,
   }
 }
@@ -118,7 +120,7 @@ export class MeshNode {
       this.kernel,
       () => ({
         services: this.services,
-        containers: { containers: this.containers, swarmServices: [], swarmPorts: [] },
+        containers: { containers: this.containers, swarmServices: [], swarmPorts: [], declarations: null },
         node: this.node,
         remote: this.remote,
       }),

@@ -19,6 +19,8 @@ export function aService(name: string, published: number, fields: Partial<Servic
     endpoints: [],
     scheduler: 'rr',
     drain: 30,
+    declaredBy: 'meshctl',
+    problems: [],
     ...fields,
   }
 }

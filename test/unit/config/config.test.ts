@@ -4,8 +4,8 @@
 import t from 'tap'
 import { configure, variableOf } from '../../../src/config/config.js'
 import { helpText } from '../../../src/config/help.js'
-import { nearest } from '../../../src/config/nearest.js'
 import { settingList } from '../../../src/config/table.js'
+import { nearest } from '../../../src/model/nearest.js'
 
 /** Reads `files` by path, and nothing else. */
 function reader(files: Readonly<Record<string, string>> = {}) {

@@ -16,6 +16,8 @@ const asking = (name: string, ...specs: string[]) => publicationOf(name, { ports
 const service = (name: string, ...specs: string[]): Service => ({
   ...asking(name),
   ports: specs.map(spec => parsePortSpec(spec) as PublishedPort),
+  declaredBy: 'meshctl',
+  problems: [],
 })
 const listener = (port: number, fields: Partial<Listener> = {}): Listener => ({
   protocol: 'tcp',

@@ -50,6 +50,8 @@ function service(name: string, specs: string[], fields: Partial<Service> = {}): 
   return {
     ...publicationOf(name, { selector: { app: 'web' } }),
     ports: specs.map(spec => parsePortSpec(spec) as PublishedPort),
+    declaredBy: 'meshctl',
+    problems: [],
     ...fields,
   }
 }
@@ -60,7 +62,7 @@ function world() {
   const book = new AddressBook(node.subnet)
   const planner = createPlanner(settings)
   return (services: Service[], containers: Container[]): Plan => {
-    const mesh = merge(services, { containers, swarmServices: [], swarmPorts: [] }, node)
+    const mesh = merge(services, { containers, swarmServices: [], swarmPorts: [], declarations: null }, node)
     return planner(mesh, node, id => book.assign(id))
   }
 }

@@ -5,7 +5,8 @@ import type { Service } from '../../../src/model/service.js'
 import { unitsOf } from '../../../src/planner/units.js'
 
 function service(...specs: string[]): Service {
-  return { ...publicationOf('web'), ports: specs.map(spec => parsePortSpec(spec) as PublishedPort) }
+  const ports = specs.map(spec => parsePortSpec(spec) as PublishedPort)
+  return { ...publicationOf('web'), ports, declaredBy: 'meshctl', problems: [] }
 }
 
 t.test('a single port is one virtual service whose fwmark names protocol and port', async t => {

@@ -89,7 +89,7 @@ t.test('the stop timeout is the container’s own; a task’s that of its servic
   t.equal(own.settle(start), start + 65 * second)
 
   const task = viewOf(inspected('web', { container: container('web', { labels: swarmTask('shop') }) }))
-  task.swarm({ names: ['shop'], ports: [], stopTimeouts: new Map([['shop', 90]]) })
+  task.swarm({ names: ['shop'], ports: [], declarations: [], stopTimeouts: new Map([['shop', 90]]) })
   kill(task, '15', start)
   t.equal(task.settle(start), start + 95 * second)
 

@@ -287,6 +287,27 @@ tap.test("a manager's services and ports are known and kept up to date", async t
   t.strictSame(last().swarmServices, ['web'])
 })
 
+tap.test('only a manager that can read the services says what their labels declare', async t => {
+  const engine = await engineWith('web')
+  engine.services = [{ Spec: { Name: 'web', Labels: { 'mesh.publish': '8888:80' } } }]
+  const { snapshots, last } = await watching(t, engine, { swarmEvery: 20 })
+  await until(() => snapshots.length > 0)
+  t.match(last().declarations, [{ name: 'web', publication: { name: 'web' }, problems: [] }])
+  const [first] = snapshots
+  engine.services = 'lost'
+  await until(() => last().declarations === null)
+  t.strictSame(last().swarmServices, ['web'], 'names stay')
+  engine.services = [{ Spec: { Name: 'web', Labels: { 'mesh.publish': '8888:80' } } }]
+  await until(() => last().declarations !== null)
+  t.equal(last().declarations, first?.declarations, 'the same ones are the same object')
+  engine.services = null
+  await until(() => last().declarations === null)
+  engine.services = [{ Spec: { Name: 'web', Labels: {} } }]
+  await until(() => last().declarations?.length === 0)
+  await engine.close()
+  await until(() => last().declarations === null)
+})
+
 tap.test('a worker knows the services of its own tasks', async t => {
   const engine = await engineWith()
   engine.run('web.1.abc', { labels: { 'com.docker.swarm.service.name': 'web' } })

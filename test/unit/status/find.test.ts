@@ -16,6 +16,7 @@ function view(name: string, ...ports: string[]): ServiceView {
     drain: 30,
     selector: null,
     origin: 'meshctl',
+    problems: [],
     endpoints: [],
   }
 }

@@ -25,6 +25,7 @@ function web(...endpoints: ServiceView['endpoints'][number][]): ServiceView {
     drain: 30,
     selector: null,
     origin: 'meshctl',
+    problems: [],
     endpoints,
   }
 }
