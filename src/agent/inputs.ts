@@ -5,10 +5,11 @@
  */
 import { networkInterfaces } from 'node:os'
 import { meshLink } from '../kernel/ownership.js'
-import type { ClusterSnapshot } from '../model/cluster.js'
+import type { ClusterSnapshot, Reach, RemoteContainer } from '../model/cluster.js'
 import type { Service } from '../model/service.js'
 import type { ContainerSnapshot, Membership, Node, ServiceSnapshot } from '../model/snapshot.js'
 import type { Inputs } from '../reconcile/reconcile.js'
+import { SilentNodes } from './silent-nodes.js'
 
 /** IPv4 addresses of the node itself, without loopback and the mesh's own link. */
 export function ownAddresses(): string[] {
@@ -87,12 +88,20 @@ export class Collected {
   private published: readonly Service[] = []
   private node: OwnNode
   private cluster: ClusterSnapshot = { nodes: [], containers: [] }
+  private readonly silent = new SilentNodes()
+  private readonly reachOf: (node: string) => Reach
 
   /** `origins`: names of the store and the files, those that win a clash first; `others`: of all other sources. */
-  constructor(origins: readonly string[], others: readonly string[], node: OwnNode) {
+  constructor(
+    origins: readonly string[],
+    others: readonly string[],
+    node: OwnNode,
+    reachOf: (node: string) => Reach = () => 'reached',
+  ) {
     for (const origin of origins) this.snapshots.set(origin, { services: [] })
     this.waiting = new Set([...origins, ...others])
     this.node = node
+    this.reachOf = reachOf
   }
 
   putServices(origin: string, snapshot: ServiceSnapshot): void {
@@ -109,6 +118,7 @@ export class Collected {
 
   putCluster(source: string, snapshot: ClusterSnapshot): void {
     this.waiting.delete(source)
+    this.silent.heard(this.cluster, snapshot)
     this.cluster = snapshot
   }
 
@@ -134,6 +144,16 @@ export class Collected {
     return this.snapshots.get(origin)?.services ?? []
   }
 
+  /** Whether a node's containers are believed in although its agent is not heard of. */
+  isSilent(node: string): boolean {
+    return this.silent.has(node)
+  }
+
+  /** This node, as far as it stays the same. */
+  get own(): OwnNode {
+    return this.node
+  }
+
   /** Nodes and all their containers, as the cluster told last; empty without one. */
   get nodes(): ClusterSnapshot {
     return this.cluster
@@ -147,14 +167,18 @@ export class Collected {
 
   get inputs(): Inputs {
     const { name, membership } = this.node
-    const draining = new Set(this.cluster.nodes.flatMap(node => (node.draining ? [node.name] : [])))
+    const nodes = new Map(this.cluster.nodes.map(node => [node.name, node]))
     const { snapshot } = this
     return {
       services: this.published,
-      containers: draining.has(name) ? allLeaving(snapshot) : snapshot,
-      remote: this.cluster.containers.flatMap(container => {
-        if (container.node === name) return []
-        return draining.has(container.node) ? { ...container, state: 'leaving' as const } : container
+      containers: nodes.get(name)?.draining ? allLeaving(snapshot) : snapshot,
+      remote: [...this.cluster.containers, ...this.silent.containers()].flatMap(container => {
+        const node = nodes.get(container.node)
+        const reach = this.reachOf(container.node)
+        if (!node || container.node === name || reach === 'lost') return []
+        // Nobody vouches for it: neither its agent nor its kernel.
+        if (reach === 'quiet' && !node.live) return []
+        return node.draining || reach === 'quiet' ? leaving(container) : container
       }),
       node: {
         ...this.node,
@@ -167,6 +191,15 @@ export class Collected {
       },
     }
   }
+}
+
+const asLeaving = new WeakMap<RemoteContainer, RemoteContainer>()
+
+/** The same container, told to stop; the same object each time. */
+function leaving(container: RemoteContainer): RemoteContainer {
+  const known = asLeaving.get(container) ?? { ...container, state: 'leaving' }
+  asLeaving.set(container, known)
+  return known
 }
 
 /** Containers of a draining node keep their connections and get no new ones, as if each was told to stop. */

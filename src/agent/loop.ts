@@ -4,10 +4,13 @@
  */
 import type { Logger } from 'pino'
 import { reasonOf } from '../errors.js'
+import type { PeerWatch } from '../health/peer-watch.js'
 import type { Change, Outcome } from '../kernel/change.js'
 import type { Kernel } from '../kernel/driver.js'
 import { type KernelObject, keyOf } from '../kernel/objects.js'
+import type { Reach } from '../model/cluster.js'
 import type { ContainerSnapshot, ServiceSnapshot } from '../model/snapshot.js'
+import { sandboxAddress } from '../planner/addresses.js'
 import type { PlanSettings } from '../planner/base.js'
 import { type Pass, Reconciler } from '../reconcile/reconcile.js'
 import { type PassKind, Runner, type RunnerSettings } from '../reconcile/runner.js'
@@ -18,6 +21,7 @@ import type { Cluster } from '../store/cluster.js'
 import type { Store } from '../store/store.js'
 import { announcement } from './announcement.js'
 import type { Collected } from './inputs.js'
+import { absence } from './silent-nodes.js'
 import { Troubles } from './troubles.js'
 
 export interface LoopOptions {
@@ -28,6 +32,7 @@ export interface LoopOptions {
   readonly docker: Source<ContainerSnapshot>
   /** null: this is the only node. */
   readonly cluster: Cluster | null
+  readonly peerWatch: PeerWatch
   readonly plan: PlanSettings
   readonly runner: RunnerSettings
   readonly log: Logger
@@ -53,6 +58,8 @@ export class Loop {
   private readonly waiters = new Set<{ began: boolean; resolve: () => void }>()
   private drainTimer: NodeJS.Timeout | null = null
   private started = false
+  /** What was said last of other nodes. */
+  private readonly reach = new Map<string, Reach>()
   private last: PassView | null = null
 
   constructor(options: LoopOptions) {
@@ -84,6 +91,7 @@ export class Loop {
     cluster?.start(
       snapshot => {
         collected.putCluster(cluster.name, snapshot)
+        this.watchPeers()
         this.heard()
       },
       error => this.trouble(cluster.name, error),
@@ -93,6 +101,7 @@ export class Loop {
   /** Ends passes and sources; the kernel keeps what it has. */
   async stop(): Promise<void> {
     if (this.drainTimer) clearTimeout(this.drainTimer)
+    this.options.peerWatch.stop()
     await this.runner.stop()
     await Promise.all(this.allSources.map(source => source.stop()))
   }
@@ -131,6 +140,48 @@ export class Loop {
       const state = message === null ? (this.collected.isWaiting(name) ? 'waiting' : 'ready') : 'trouble'
       return { name, state, message }
     })
+  }
+
+  /** The other nodes are watched once the tunnel to them is there. */
+  private watchPeers(): void {
+    const { collected, peerWatch } = this.options
+    if (!this.started || this.last === null) return
+    const { name } = collected.own
+    const peers = collected.nodes.nodes.filter(node => node.name !== name)
+    peerWatch.watch(peers.map(node => ({ name: node.name, address: sandboxAddress(node.subnet) })))
+  }
+
+  /** What comes back from another node through the tunnel. */
+  reachOf(node: string): Reach {
+    return this.options.peerWatch.reachOf(node)
+  }
+
+  /** What there is to say of other nodes, a sentence each: no trouble of this one. */
+  get notes(): string[] {
+    const { name: own } = this.collected.own
+    return this.collected.nodes.nodes.flatMap(({ name, live, address }) => {
+      if (name === own) return []
+      if (this.reachOf(name) !== 'reached')
+        return [
+          `nothing comes back from node ${name} (${address}) through the tunnel; its containers get no connections from here`,
+        ]
+      if (live || !this.collected.isSilent(name)) return []
+      return [
+        `the agent of node ${name} is silent; its containers go on as last known, for ${absence} s at most`,
+      ]
+    })
+  }
+
+  /** Another node was lost or found. */
+  peersChanged(): void {
+    const { collected, log, peerWatch } = this.options
+    for (const { name } of collected.nodes.nodes) {
+      const reach = peerWatch.reachOf(name)
+      if ((this.reach.get(name) ?? 'reached') === reach) continue
+      this.reach.set(name, reach)
+      log.warn({ node: name, reach }, 'another node')
+    }
+    this.runner.mark('fast')
   }
 
   private trouble(source: string, error: Error | null): void {
@@ -190,6 +241,7 @@ export class Loop {
   private async told(pass: Pass): Promise<void> {
     const { log, forget, onPass } = this.options
     const failures = pass.outcomes.filter(({ error }) => error !== null)
+    const first = this.last === null
     this.last = {
       at: new Date().toISOString(),
       ms: Math.round(pass.duration * 10) / 10,
@@ -197,6 +249,7 @@ export class Loop {
       changes: pass.outcomes.length,
       failures: failures.length,
     }
+    if (first) this.watchPeers()
     this.noteTroubles(pass, failures)
     if (log.isLevelEnabled('debug'))
       for (const { change, error } of pass.outcomes)

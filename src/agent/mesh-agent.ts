@@ -53,8 +53,6 @@ export interface MeshAgentOptions {
   readonly cleanHost: () => Promise<string[]>
   /** Called when the agent has nothing left to do. */
   readonly exit: () => void
-  /** What this machine lacks and the mesh does without. */
-  readonly notes: readonly string[]
 }
 
 /** How long `--wait` waits for an endpoint, seconds. */
@@ -132,7 +130,7 @@ export class MeshAgent implements Agent {
       lastPass: loop.lastPass,
       counts: await this.counts(),
       repairs: loop.troubles.repairs.slice(0, shownRepairs),
-      notes: [...options.notes, ...this.labelNotes()],
+      notes: [...loop.notes, ...this.labelNotes()],
     }
   }
 

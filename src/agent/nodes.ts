@@ -22,9 +22,8 @@ const patience = 2000
 /** Throws MESH_STORE when the cluster was never seen. */
 export async function nodeViews({ loop, cluster, services }: NodesInput): Promise<NodeView[]> {
   const { collected, reconciler } = loop
-  const { node } = collected.inputs
+  const { node, remote = [] } = collected.inputs
   const own = announcement(reconciler, collected).map(each => ({ ...each, node: node.name }))
-  const remote = collected.nodes.containers.filter(each => each.node !== node.name)
   const connections = connectionsByAddress(await services())
   const holder = new Map<string, { containers: number; connections: number }>()
   const answering = new Set(
@@ -37,13 +36,16 @@ export async function nodeViews({ loop, cluster, services }: NodesInput): Promis
     sum.connections += connections.get(address) ?? 0
     holder.set(node, sum)
   }
-  const viewOf = (place: Omit<ClusterNode, 'number' | 'address'> & Pick<NodeView, 'number' | 'address'>) => ({
+  const viewOf = (
+    place: Omit<ClusterNode, 'number' | 'address' | 'told'> & Pick<NodeView, 'number' | 'address'>,
+  ) => ({
     name: place.name,
     number: place.number,
     subnet: place.subnet,
     address: place.address,
     own: place.name === node.name,
     live: place.live,
+    reach: loop.reachOf(place.name),
     draining: place.draining,
     ...(holder.get(place.name) ?? { containers: 0, connections: 0 }),
   })

@@ -12,6 +12,7 @@ import { findVariant, type Variant, variantsOfMesh } from '../drivers/iptables-v
 import { Sockets } from '../drivers/sockets.js'
 import { requireIpvs } from '../drivers/try-ipvs.js'
 import { reasonOf } from '../errors.js'
+import { PeerWatch } from '../health/peer-watch.js'
 import { diff } from '../kernel/diff.js'
 import type { Places } from '../kernel/driver.js'
 import { type SysctlObject, stateOf } from '../kernel/objects.js'
@@ -33,13 +34,11 @@ import { Loop } from './loop.js'
 import { MeshAgent } from './mesh-agent.js'
 import { requireOfKernel, requireRoot } from './preflight.js'
 import { join, sharingOf, tunnelMtu } from './sharing.js'
+import { absence } from './silent-nodes.js'
 import { SwarmMirror } from './swarm-mirror.js'
 
 /** The node's place in the pool while there is one node only. */
 const onlyNode = 0
-/** How long the other nodes believe in a node whose agent was stopped, seconds. */
-const absence = 60
-
 const ownPlaces: Places = new Map([
   ['host', null],
   ['mesh', sandboxPath],
@@ -120,14 +119,17 @@ export async function runAgent(settings: Settings, version: string): Promise<voi
   const files = settings.files.map(file => new FileSource(file, servicesFromFile))
   const docker = dockerSource({ socketPath: settings.docker, meshPool: settings.pool })
   const origins = [...files, store].map(({ name }) => name)
+  const peerWatch = new PeerWatch({ sandbox: sandboxPath, onChange: () => loop.peersChanged() })
   const loop: Loop = new Loop({
     kernel,
     collected: new Collected(
       origins,
       [docker, ...(cluster ? [cluster] : [])].map(({ name }) => name),
       node,
+      name => peerWatch.reachOf(name),
     ),
     cluster,
+    peerWatch,
     store,
     files,
     docker,
@@ -165,7 +167,6 @@ export async function runAgent(settings: Settings, version: string): Promise<voi
     ...publishing,
     labelsInForce: () => mirror.inForce,
     parseFile: servicesFromFile,
-    notes: [],
     metrics: async () => {
       const status = await agent.status()
       metrics.healthy(status.healthy)

@@ -116,9 +116,11 @@ export function statusText(status: StatusView): string {
   return parts.join('\n\n')
 }
 
-/** `ready`, `draining`, or `gone`: its agent is silent. */
-function stateOf({ live, draining }: NodeView): string {
-  return [...(live ? [] : ['gone']), ...(draining ? ['draining'] : [])].join(', ') || 'ready'
+/** `silent`: its kernel answers, but its agent is not heard of; `gone`: neither. */
+function stateOf({ live, reach, draining }: NodeView): string {
+  const reached = reach === 'reached'
+  const presence = live ? (reached ? [] : ['unreachable']) : [reached ? 'silent' : 'gone']
+  return [...presence, ...(draining ? ['draining'] : [])].join(', ') || 'ready'
 }
 
 export function nodesText(nodes: readonly NodeView[]): string {

@@ -22,9 +22,18 @@ export interface NodeRecord {
 export interface ClusterNode extends NodeRecord {
   /** Whether its agent was heard of within the lease. The kernel of a node whose agent is gone may well go on working. */
   readonly live: boolean
+  /** Whether its agent has said which containers it has; one that has just started has not. */
+  readonly told: boolean
   /** Asked to take no new connections (`meshctl node drain`). */
   readonly draining: boolean
 }
+
+/**
+ * What comes back from a node through the tunnel: `quiet` nothing for a second, it
+ * gets no new connections; `lost` nothing for so long that those it had are
+ * given up.
+ */
+export type Reach = 'reached' | 'quiet' | 'lost'
 
 /** A container of any node, as that node told. */
 export interface RemoteContainer {

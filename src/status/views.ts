@@ -3,6 +3,7 @@
  * Fields are only ever added. Times are ISO 8601 in UTC, durations seconds unless
  * the name says `ms`; what does not apply is null, never left out.
  */
+import type { Reach } from '../model/cluster.js'
 
 /**
  * What an endpoint is doing. `starting`: runs, its health check has not passed yet;
@@ -112,7 +113,7 @@ export interface StatusView {
   readonly counts: CountsView
   /** The last few, newest first. */
   readonly repairs: readonly RepairView[]
-  /** What this machine lacks and the mesh does without, a sentence each. */
+  /** What is worth knowing and no trouble of this node, a sentence each. */
   readonly notes: readonly string[]
 }
 
@@ -169,6 +170,8 @@ export interface NodeView {
   readonly own: boolean
   /** Whether its agent was heard of within the lease. */
   readonly live: boolean
+  /** What comes back from it through the tunnel, as seen by the node that was asked. */
+  readonly reach: Reach
   /** Asked to take no new connections. */
   readonly draining: boolean
   /** Containers on it that answer for services. */

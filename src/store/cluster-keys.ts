@@ -22,7 +22,7 @@ const placeForm = z.object({
   address,
   draining: z.boolean().default(false),
 })
-const aliveForm = z.object({ address, agent: z.string() })
+const aliveForm = z.object({ address, agent: z.string(), told: z.boolean().default(true) })
 const containerForm = z.object({
   name: z.string(),
   labels: z.record(z.string(), z.string()),
@@ -33,7 +33,7 @@ const poolForm = z.object({ pool: z.cidrv4(), nodePrefix: z.int().min(1).max(32)
 
 /** A node's place as it is stored, without its name. */
 export type Place = z.output<typeof placeForm>
-/** `agent`: a random id of the process. */
+/** `agent`: a random id of the process. `told`: it has said once which containers it has. */
 export type Alive = z.output<typeof aliveForm>
 export type PoolOfAll = z.output<typeof poolForm>
 
@@ -71,6 +71,10 @@ export function recordOf(name: string, { number, subnet, address }: Place): Node
   return { name, number, subnet, address }
 }
 
+export function aliveValue(alive: Alive): string {
+  return JSON.stringify(alive)
+}
+
 export function containerValue({ name, labels, address, state }: OwnContainer): string {
   return JSON.stringify({ name, labels, address, state })
 }
@@ -90,6 +94,7 @@ function parse<Schema extends z.ZodType>(schema: Schema, text: string): z.output
 export class SnapshotBuilder {
   readonly #keys: ClusterKeys
   #parsed = new WeakMap<KeyValue, RemoteContainer>()
+  #alives = new WeakMap<KeyValue, Alive | null>()
   #nodes = new Map<string, ClusterNode>()
   #containers = new Map<string, readonly RemoteContainer[]>()
   #last: ClusterSnapshot | null = null
@@ -121,9 +126,14 @@ export class SnapshotBuilder {
         const place = placeOf(entry)
         if (!place) continue
         const was = this.#nodes.get(name)
-        const alive = entries.has(keys.alive(name))
+        const alive = entries.get(keys.alive(name))
         const isSpared = !alive && was?.live === true && was.number === place.number && spare(name)
-        const node = { ...recordOf(name, place), draining: place.draining, live: alive || isSpared }
+        const node = {
+          ...recordOf(name, place),
+          draining: place.draining,
+          live: alive !== undefined || isSpared,
+          told: alive ? (this.#alive(alive)?.told ?? true) : isSpared && was.told,
+        }
         spared ||= isSpared
         nodes.set(name, isDeepStrictEqual(was, node) ? was! : node)
       } else if (key.startsWith(keys.allContainers)) {
@@ -163,6 +173,14 @@ export class SnapshotBuilder {
     if (!was || !sameList(was.nodes, next.nodes) || !sameList(was.containers, next.containers))
       this.#last = next
     return this.#last!
+  }
+
+  #alive(entry: KeyValue): Alive | null {
+    const known = this.#alives.get(entry)
+    if (known !== undefined) return known
+    const alive = aliveOf(entry)
+    this.#alives.set(entry, alive)
+    return alive
   }
 
   /** `path`: `NODE/ID`. */

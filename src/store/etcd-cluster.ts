@@ -16,7 +16,7 @@ import { randomUUID } from 'node:crypto'
 import { MeshError, reasonOf } from '../errors.js'
 import type { ClusterNode, ClusterSnapshot, NodeRecord } from '../model/cluster.js'
 import type { Claim, Cluster, OwnContainer } from './cluster.js'
-import { aliveOf, clusterKeys, containerValue, SnapshotBuilder } from './cluster-keys.js'
+import { aliveOf, aliveValue, clusterKeys, containerValue, SnapshotBuilder } from './cluster-keys.js'
 import type { EtcdClient } from './etcd-client.js'
 import { EtcdLease } from './etcd-lease.js'
 import { claimPlace, giveBack, markDraining } from './etcd-places.js'
@@ -39,6 +39,8 @@ interface Membership {
   lease: EtcdLease
   /** Revision of the own `alive` key. */
   revision: number
+  /** Whether its containers were told once. */
+  told: boolean
   /** Id → value, as etcd has it under the present lease; null: not known. */
   written: Map<string, string> | null
 }
@@ -111,9 +113,9 @@ export class EtcdCluster implements Cluster {
       const lease = await this.#takeLease()
       try {
         const patience = (this.#seconds + 2) * 1000
-        const claimant = { claim, agent: this.#agent, lease: lease.id, number: null, patience }
+        const claimant = { claim, agent: this.#agent, told: false, lease: lease.id, number: null, patience }
         const held = await claimPlace(this.#client, this.#keys, claimant)
-        this.#own = { claim, ...held, lease, written: null }
+        this.#own = { claim, ...held, lease, told: false, written: null }
         await this.#keepFormer(this.#own)
         this.#ownTrouble = null
         this.#tell()
@@ -231,11 +233,11 @@ export class EtcdCluster implements Cluster {
    */
   async #transact(own: Membership, operations: readonly Operation[], lease: string): Promise<boolean> {
     const { name, address } = own.record
-    const alive = put(this.#keys.alive(name), JSON.stringify({ address, agent: this.#agent }), lease)
+    const value = aliveValue({ address, agent: this.#agent, told: own.told })
     for (let at = 0; at === 0 || at < operations.length; at += batch) {
       const last = at + batch >= operations.length
       const some = operations.slice(at, at + batch)
-      const renewed = last ? alive : put(this.#keys.alive(name), aliveValue(own, this.#agent), own.lease.id)
+      const renewed = put(this.#keys.alive(name), value, last ? lease : own.lease.id)
       const { succeeded, revision } = await this.#client.transact(
         [unchanged(this.#keys.alive(name), own.revision)],
         [...some, renewed],
@@ -254,7 +256,8 @@ export class EtcdCluster implements Cluster {
       for (;;) {
         const wanted = this.#wanted
         const operations = await this.#differences(own, wanted)
-        if (operations.length === 0) return
+        if (operations.length === 0 && own.told) return
+        own.told = true
         if (await this.#transact(own, operations, own.lease.id)) own.written = new Map(wanted)
         else if (!(await this.#stillOwn(own))) return
       }
@@ -318,7 +321,9 @@ export class EtcdCluster implements Cluster {
         const { succeeded } = await this.#client.transact([absent], operations.slice(at, at + batch))
         if (!succeeded) return await this.#giveUp(own, displaced(name))
       }
-      const claimant = { claim: own.claim, agent: this.#agent, lease: lease.id, number, patience: 0 }
+      own.told = this.#wanted !== null
+      const { claim, told } = own
+      const claimant = { claim, agent: this.#agent, told, lease: lease.id, number, patience: 0 }
       const held = await claimPlace(this.#client, this.#keys, claimant)
       if (held.record.number !== number) return await this.#giveUp(own, placeLost(own.record))
       this.#spareOthers()
@@ -366,10 +371,6 @@ export class EtcdCluster implements Cluster {
     this.#told = told
     this.#onTrouble(trouble)
   }
-}
-
-function aliveValue({ record }: Membership, agent: string): string {
-  return JSON.stringify({ address: record.address, agent })
 }
 
 function displaced(name: string): MeshError {

@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { InputError, MeshError } from '../errors.js'
 import { type NodeRecord, nodesInPool, subnetOfNode } from '../model/cluster.js'
 import type { Claim } from './cluster.js'
-import { aliveOf, type ClusterKeys, placeOf, poolOf, recordOf } from './cluster-keys.js'
+import { aliveOf, aliveValue, type ClusterKeys, placeOf, poolOf, recordOf } from './cluster-keys.js'
 import type { EtcdClient } from './etcd-client.js'
 import { type Compare, type KeyValue, type Operation, put, remove, unchanged } from './etcd-wire.js'
 
@@ -31,6 +31,8 @@ export interface Claimant {
   readonly claim: Claim
   /** Random id that tells this process from others of the same name. */
   readonly agent: string
+  /** Whether what it has to tell was told before. */
+  readonly told: boolean
   readonly lease: string
   /** The number it would like to have if etcd knows of none; null: any. */
   readonly number: number | null
@@ -42,7 +44,7 @@ export interface Claimant {
 export async function claimPlace(client: EtcdClient, keys: ClusterKeys, claimant: Claimant): Promise<Held> {
   const { claim, agent, lease } = claimant
   const end = performance.now() + claimant.patience
-  const value = JSON.stringify({ address: claim.address, agent })
+  const value = aliveValue({ address: claim.address, agent, told: claimant.told })
   for (let attempt = 0; ; attempt++) {
     const entries = await readPlaces(client, keys)
     const alive = entries.get(keys.alive(claim.name))

@@ -50,6 +50,7 @@ export function aNode(number: number, fields: Partial<NodeView> = {}): NodeView 
     address: `192.168.77.${number}`,
     own: number === 1,
     live: true,
+    reach: 'reached',
     draining: false,
     containers: 2,
     connections: 3,

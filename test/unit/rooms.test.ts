@@ -65,6 +65,11 @@ const rooms: Readonly<Record<string, Room>> = {
     packages: ['node:', 'prom-client', 'zod'],
     why: 'telling what happened must not be able to change it: the agent is an interface here',
   },
+  health: {
+    may: ['model', 'netlink'],
+    packages: ['node:'],
+    why: 'health asks whether something answers; what follows from that is decided elsewhere',
+  },
   config: {
     may: ['model'],
     packages: ['node:', 'ip-address', 'yaml', 'zod'],
@@ -81,6 +86,7 @@ const rooms: Readonly<Record<string, Room>> = {
       'store',
       'reconcile',
       'status',
+      'health',
       'config',
     ],
     packages: ['node:', 'pino'],

@@ -3,7 +3,7 @@
  */
 import t from 'tap'
 import { Collected } from '../../../src/agent/inputs.js'
-import type { ClusterNode, RemoteContainer } from '../../../src/model/cluster.js'
+import type { ClusterNode, Reach, RemoteContainer } from '../../../src/model/cluster.js'
 import { createMerge } from '../../../src/model/mesh.js'
 import { container, containerSnapshot } from '../../helpers/containers.js'
 import { aService } from '../../helpers/services.js'
@@ -12,12 +12,68 @@ const labels = { app: 'web' }
 
 function node(number: number, draining: boolean): ClusterNode {
   const subnet = `10.254.${number - 1}.0/24`
-  return { name: `node${number}`, number, subnet, address: `192.168.77.${number}`, live: true, draining }
+  return {
+    name: `node${number}`,
+    number,
+    subnet,
+    address: `192.168.77.${number}`,
+    live: true,
+    told: true,
+    draining,
+  }
 }
 
 function told(number: number, id: string): RemoteContainer {
   return { node: `node${number}`, id, name: id, labels, address: `10.254.${number - 1}.3`, state: 'ready' }
 }
+
+/** An agent's view of two other nodes, told what comes back from them. */
+function threeNodes() {
+  const reach = new Map<string, Reach>()
+  const collected = new Collected(
+    ['store'],
+    ['docker', 'cluster'],
+    { name: 'node1', subnet: '10.254.0.0/24', pool: '10.254.0.0/16', membership: null },
+    name => reach.get(name) ?? 'reached',
+  )
+  const hear = (live: readonly number[], containers = live, speaking = live) =>
+    collected.putCluster('cluster', {
+      nodes: [1, 2, 3].map(number => ({
+        ...node(number, false),
+        live: live.includes(number),
+        told: speaking.includes(number),
+      })),
+      containers: containers.map(number => told(number, 'abc'.charAt(number - 1))),
+    })
+  const remote = () => collected.inputs.remote?.map(({ id, state }) => `${id}:${state}`).join(' ')
+  hear([1, 2, 3])
+  return { collected, reach, hear, remote }
+}
+
+t.test('a node of which nothing comes back gets no new connections, and later none at all', async t => {
+  const { reach, remote } = threeNodes()
+  reach.set('node2', 'quiet')
+  t.equal(remote(), 'b:leaving c:ready')
+  reach.set('node2', 'lost')
+  t.equal(remote(), 'c:ready')
+  reach.set('node2', 'reached')
+  t.equal(remote(), 'b:ready c:ready')
+})
+
+t.test('containers of a silent agent go on for as long as its kernel answers', async t => {
+  const { collected, reach, hear, remote } = threeNodes()
+  hear([1, 3])
+  t.equal(remote(), 'c:ready b:ready', 'as told last')
+  t.ok(collected.isSilent('node2'))
+  reach.set('node2', 'quiet')
+  t.equal(remote(), 'c:ready', 'and end with it at once')
+  reach.set('node2', 'reached')
+  hear([1, 2, 3], [1, 3], [1, 3])
+  t.equal(remote(), 'c:ready b:ready', 'a new agent that has told nothing yet takes nothing away')
+  hear([1, 2, 3], [1, 3])
+  t.equal(remote(), 'c:ready', 'what it tells when it is back counts alone')
+  t.notOk(collected.isSilent('node2'))
+})
 
 t.test('containers of a draining node are leaving, for itself and for the others', async t => {
   const collected = new Collected(['store'], ['docker', 'cluster'], {

@@ -14,17 +14,19 @@ t.test('node ls is a table for people and JSON for programs', async t => {
   agent.nodeViews = [
     aNode(1),
     aNode(2, { draining: true, connections: 0 }),
-    aNode(3, { live: false, containers: 0, connections: 0 }),
+    aNode(3, { live: false, reach: 'lost', containers: 0, connections: 0 }),
     aNode(4, { live: false, draining: true }),
+    aNode(5, { reach: 'quiet', connections: 0 }),
   ]
   t.same(await run('node', 'ls'), {
     status: 0,
     stdout: [
-      'NODE              NUMBER  ADDRESS       SUBNET         STATE           CONTAINERS  CONNECTIONS',
-      'node1 (this one)  1       192.168.77.1  10.254.0.0/24  ready           2           3',
-      'node2             2       192.168.77.2  10.254.1.0/24  draining        2           0',
-      'node3             3       192.168.77.3  10.254.2.0/24  gone            0           0',
-      'node4             4       192.168.77.4  10.254.3.0/24  gone, draining  2           3',
+      'NODE              NUMBER  ADDRESS       SUBNET         STATE             CONTAINERS  CONNECTIONS',
+      'node1 (this one)  1       192.168.77.1  10.254.0.0/24  ready             2           3',
+      'node2             2       192.168.77.2  10.254.1.0/24  draining          2           0',
+      'node3             3       192.168.77.3  10.254.2.0/24  gone              0           0',
+      'node4             4       192.168.77.4  10.254.3.0/24  silent, draining  2           3',
+      'node5             5       192.168.77.5  10.254.4.0/24  unreachable       2           0',
       '',
     ].join('\n'),
     stderr: '',
