@@ -6,6 +6,7 @@ import { idle } from './idle.js'
 import { reconcile } from './reconcile.js'
 import type { Section } from './report.js'
 import { start } from './start.js'
+import { wayBack } from './way-back.js'
 
 export interface Options {
   /** A first impression: fewer rounds, smaller numbers. */
@@ -37,6 +38,13 @@ export const parts: readonly Part[] = [
     needs: 'kernel',
     limit: 300,
     run: attach,
+  },
+  {
+    name: 'way-back',
+    about: 'what the rules for 1,000 other nodes cost a packet, in a list and in sections',
+    needs: 'kernel',
+    limit: 300,
+    run: wayBack,
   },
   {
     name: 'start',
