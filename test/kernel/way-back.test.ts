@@ -7,7 +7,7 @@ import t from 'tap'
 import { createLinkDriver } from '../../src/drivers/links.js'
 import type { KernelObject } from '../../src/kernel/objects.js'
 import { overlayLink } from '../../src/kernel/ownership.js'
-import { type ClusterNode, subnetOfNode } from '../../src/model/cluster.js'
+import { type NodeRecord, subnetOfNode } from '../../src/model/cluster.js'
 import { runInNamespace } from '../../src/netlink/addon.js'
 import { createPlanner, planOf } from '../../src/planner/plan.js'
 import { freshStage, reach } from '../helpers/drivers.js'
@@ -26,7 +26,7 @@ const planner = createPlanner({
   formerIpForward: '1',
 })
 
-function nodeOf(number: number): ClusterNode {
+function nodeOf(number: number): NodeRecord {
   const subnet = subnetOfNode(pool, 24, number)!
   const address = `172.16.${number >> 8}.${number & 255}`
   return { name: `node${number}`, number, subnet, address, live: true, told: true, draining: false }
