@@ -3,10 +3,12 @@
  * client outside. Runs as root where `scripts/nodes` can make nodes (in the lab, or in
  * namespaces of its own). Every claim it prints was checked a moment before.
  */
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_process'
 import http from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { promisify } from 'node:util'
 
+const execFileAsync = promisify(execFile)
 const node = '192.168.77.1'
 const client = '192.168.77.254'
 const started = performance.now()
@@ -55,7 +57,7 @@ interface Answer {
 /** One request on a connection of its own, from outside the node. Rejects with the socket's error. */
 function ask(port: number): Promise<Answer> {
   return new Promise((resolve, reject) => {
-    const request = http.get({ host: node, port, agent: false, timeout: 3000 }, response => {
+    const request = http.get({ host: node, port, agent: false, timeout: 10_000 }, response => {
       let body = ''
       response.setEncoding('utf8')
       response.on('data', text => {
@@ -129,10 +131,12 @@ function startAgent(): ChildProcess {
   })
 }
 
+/** Asked without waiting in between: the load of this process must go on meanwhile. */
 async function agentAnswers(): Promise<void> {
-  await until('the agent', () => {
+  const argv = ['exec', 'node1', 'dist/src/cli/meshctl.js', 'status', '-o', 'json']
+  await until('the agent', async () => {
     try {
-      return JSON.parse(inNode('dist/src/cli/meshctl.js', 'status', '-o', 'json')).healthy === true
+      return JSON.parse((await execFileAsync('scripts/nodes', argv)).stdout).healthy === true
     } catch {
       return false
     }

@@ -83,7 +83,7 @@ async function who(node: Node, requests = 9): Promise<string[]> {
 }
 
 /** A load through each of some nodes, that ends with the test, whatever becomes of it. */
-function loadFor(t: Test, entries: readonly Node[], rate: number, timeout = 3) {
+function loadFor(t: Test, entries: readonly Node[], rate: number, timeout = 10) {
   const loads = entries.map(node => new Load([url(node)], rate, { timeout, localAddress: clientOf(node) }))
   const stop = () => Promise.all(loads.map(load => load.stop()))
   t.teardown(stop)
