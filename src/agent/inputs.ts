@@ -5,9 +5,10 @@
  */
 import { networkInterfaces } from 'node:os'
 import { meshLink } from '../kernel/ownership.js'
-import type { ClusterSnapshot, Reach, RemoteContainer } from '../model/cluster.js'
+import type { ClusterNode, ClusterSnapshot, HostNode, Reach, RemoteContainer } from '../model/cluster.js'
 import type { Service } from '../model/service.js'
 import type { ContainerSnapshot, Membership, Node, ServiceSnapshot } from '../model/snapshot.js'
+import { nodeAddress } from '../planner/addresses.js'
 import type { Inputs } from '../reconcile/reconcile.js'
 import { SilentNodes } from './silent-nodes.js'
 
@@ -89,6 +90,7 @@ export class Collected {
   private node: OwnNode
   private cluster: ClusterSnapshot = { nodes: [], containers: [] }
   private readonly silent = new SilentNodes()
+  private known: readonly HostNode[] = []
   private readonly reachOf: (node: string) => Reach
 
   /** `origins`: names of the store and the files, those that win a clash first; `others`: of all other sources. */
@@ -165,6 +167,14 @@ export class Collected {
     this.node = { ...this.node, membership: { ...this.node.membership, mtu } }
   }
 
+  /** The nodes as places of processes, the same list as long as nothing about them changes. */
+  private hosts(): readonly HostNode[] {
+    const now = this.cluster.nodes.map(node => hostOf(node, this.reachOf(node.name)))
+    const isSame = now.length === this.known.length && now.every((host, i) => host === this.known[i])
+    if (!isSame) this.known = now
+    return this.known
+  }
+
   get inputs(): Inputs {
     const { name, membership } = this.node
     const nodes = new Map(this.cluster.nodes.map(node => [node.name, node]))
@@ -180,6 +190,7 @@ export class Collected {
         if (reach === 'quiet' && !node.live) return []
         return node.draining || reach === 'quiet' ? leaving(container) : container
       }),
+      hosts: this.hosts(),
       node: {
         ...this.node,
         addresses: ownAddresses(),
@@ -191,6 +202,20 @@ export class Collected {
       },
     }
   }
+}
+
+const hosts = new WeakMap<ClusterNode, Map<HostNode['state'], HostNode>>()
+
+/** A node as a place of processes; the same object each time. */
+function hostOf(node: ClusterNode, reach: Reach): HostNode {
+  const isGone = reach === 'lost' || (reach === 'quiet' && !node.live)
+  const state = isGone ? null : node.draining || reach === 'quiet' ? 'leaving' : 'ready'
+  const byState = hosts.get(node) ?? new Map<HostNode['state'], HostNode>()
+  hosts.set(node, byState)
+  const { name, address, subnet } = node
+  const host = byState.get(state) ?? { name, address, meshAddress: nodeAddress(subnet), state }
+  byState.set(state, host)
+  return host
 }
 
 const asLeaving = new WeakMap<RemoteContainer, RemoteContainer>()

@@ -11,7 +11,7 @@ import type { Endpoint, MeshService } from '../model/mesh.js'
 import { resolveName } from '../model/names.js'
 import { formatPort, lengthOf, type PortRange, type PortSpec } from '../model/ports.js'
 import { checkTargets, type Publication } from '../model/publication.js'
-import type { Service } from '../model/service.js'
+import type { FixedEndpoint, Service } from '../model/service.js'
 import { nodeAddress } from '../planner/addresses.js'
 import { readListeners } from '../sources/listeners.js'
 import type { Agent, PortKey, PublishOptions } from '../status/agent.js'
@@ -225,7 +225,8 @@ export class MeshAgent implements Agent {
   }
 
   /** The publication with the selector that its name stands for at this moment. */
-  private resolved(publication: Publication, selected: boolean, warnings: string[]): Publication {
+  private resolved(asked: Publication, selected: boolean, warnings: string[]): Publication {
+    const publication = { ...asked, endpoints: asked.endpoints.map(each => this.placed(each)) }
     const origin = this.loop.collected.services.origins.get(publication.name)
     if (origin !== undefined && origin !== this.loop.store.name)
       throw new InputError('service', publication.name, `it is defined by ${origin}`, 'change it there')
@@ -258,6 +259,14 @@ export class MeshAgent implements Agent {
     return this.loop.collected.services.services.flatMap(({ name, problems }) =>
       problems.map(problem => `service ${name}: ${problem}`),
     )
+  }
+
+  /** A process of this node has an address by which the other nodes know it too. */
+  private placed(endpoint: FixedEndpoint): FixedEndpoint {
+    const { membership } = this.loop.collected.own
+    return membership && endpoint.address.startsWith('127.')
+      ? { ...endpoint, address: membership.address }
+      : endpoint
   }
 
   private async portUse(ports: readonly PortSpec[]): Promise<Omit<PortUse, 'services'>> {

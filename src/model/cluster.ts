@@ -35,6 +35,18 @@ export interface ClusterNode extends NodeRecord {
  */
 export type Reach = 'reached' | 'quiet' | 'lost'
 
+/** A node as a place of endpoints: a process of its own may be given by the node's address. */
+export interface HostNode {
+  /** Name of the node. */
+  readonly name: string
+  /** IPv4 address at which other nodes reach it, outside the mesh. */
+  readonly address: string
+  /** Its own IPv4 address in the mesh. */
+  readonly meshAddress: string
+  /** What an endpoint there can be at best; null: nothing there can be reached. */
+  readonly state: 'ready' | 'leaving' | null
+}
+
 /** A container of any node, as that node told. */
 export interface RemoteContainer {
   /** Name of the node it runs on. */

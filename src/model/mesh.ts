@@ -3,7 +3,7 @@
  * must therefore be attached to the mesh. Pure; nothing here knows the kernel.
  */
 import { isDeepStrictEqual } from 'node:util'
-import type { RemoteContainer } from './cluster.js'
+import type { HostNode, RemoteContainer } from './cluster.js'
 import type { Container, Selectable } from './container.js'
 import { matchesByName } from './names.js'
 import { formatRange, type PortRange } from './ports.js'
@@ -91,17 +91,20 @@ function endpointOf(container: Container, byId: ReadonlyMap<string, Container>):
   }
 }
 
-function fixedEndpoint(fixed: FixedEndpoint, node: Node): Endpoint {
+/** null: at a node where nothing can be reached. */
+function fixedEndpoint(fixed: FixedEndpoint, node: Node, hosts: readonly HostNode[]): Endpoint | null {
   const own = fixed.address.startsWith('127.') || node.addresses.includes(fixed.address)
+  const host = hosts.find(each => (own ? each.name === node.name : each.address === fixed.address))
+  if (host?.state === null) return null
   const id = fixed.port === null ? fixed.address : `${fixed.address}:${fixed.port}`
   return {
     id,
     name: id,
-    kind: own ? 'node' : 'external',
+    kind: own ? 'node' : host ? 'remote' : 'external',
     attachment: null,
-    address: own ? null : fixed.address,
+    address: own ? null : (host?.meshAddress ?? fixed.address),
     port: fixed.port,
-    state: 'ready',
+    state: host?.state ?? 'ready',
   }
 }
 
@@ -188,30 +191,37 @@ function udpPortsOf(services: Iterable<MeshService>): Map<string, PortRange[]> {
   )
 }
 
+const noHosts: readonly HostNode[] = []
+
 /**
  * A merge that returns the same MeshService object for a service of which nothing
- * changed, so that later steps can tell by reference what to leave alone.
+ * changed, so that later steps can tell by reference what to leave alone. `hosts`: the
+ * nodes of the cluster, this one among them; the same list as long as none changes.
  */
 export function createMerge(): (
   services: readonly Service[],
   snapshot: ContainerSnapshot,
   node: Node,
   remote?: readonly RemoteContainer[],
+  hosts?: readonly HostNode[],
 ) => Mesh {
   let merged = new Map<Service, MeshService>()
   let attached = new Map<string, Attachment>()
-  /** Endpoints given by address, as long as the node keeps its own addresses. */
+  /** Endpoints given by address, as long as no node changes. */
   let fixed = new WeakMap<Service, readonly Endpoint[]>()
   let ownAddresses: readonly string[] = []
-  return (services, snapshot, node, remote = []) => {
-    if (!isDeepStrictEqual(ownAddresses, node.addresses)) fixed = new WeakMap()
+  let knownHosts: readonly HostNode[] = []
+  return (services, snapshot, node, remote = [], hosts = noHosts) => {
+    if (hosts !== knownHosts || !isDeepStrictEqual(ownAddresses, node.addresses)) fixed = new WeakMap()
     ownAddresses = node.addresses
+    knownHosts = hosts
     const index = new ContainerIndex(snapshot.containers)
     const elsewhere = new ContainerIndex(remote)
     const nextMerged = new Map<Service, MeshService>()
     const nextAttached = new Map<string, Attachment>()
     for (const service of services) {
-      const given = fixed.get(service) ?? service.endpoints.map(each => fixedEndpoint(each, node))
+      const given =
+        fixed.get(service) ?? service.endpoints.flatMap(each => fixedEndpoint(each, node, hosts) ?? [])
       fixed.set(service, given)
       const found: Endpoint[] = []
       for (const container of index.of(service)) {

@@ -32,7 +32,10 @@ export const schedulers = [
 ] as const
 export type Scheduler = (typeof schedulers)[number]
 
-/** An endpoint given by address. `address` a loopback or own address means a process on this node. */
+/**
+ * An endpoint given by address. A loopback address means a process on the node that reads
+ * it, the address of any node of the mesh a process there.
+ */
 export interface FixedEndpoint {
   /** IPv4 address. */
   readonly address: string

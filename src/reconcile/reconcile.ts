@@ -19,7 +19,7 @@ import {
   stateOf,
 } from '../kernel/objects.js'
 import { attachmentLink } from '../kernel/ownership.js'
-import type { RemoteContainer } from '../model/cluster.js'
+import type { HostNode, RemoteContainer } from '../model/cluster.js'
 import type { Container } from '../model/container.js'
 import { createMerge, type Mesh } from '../model/mesh.js'
 import type { Service } from '../model/service.js'
@@ -40,6 +40,8 @@ export interface Inputs {
   readonly node: Node
   /** Containers of other nodes; missing: there are no other nodes. */
   readonly remote?: readonly RemoteContainer[]
+  /** Nodes whose processes may be endpoints; the same list as long as none of them changes. */
+  readonly hosts?: readonly HostNode[]
 }
 
 export interface Pass {
@@ -194,7 +196,7 @@ export class Reconciler {
   }
 
   private next(inputs: Inputs): Next {
-    const mesh = this.merge(inputs.services, inputs.containers, inputs.node, inputs.remote)
+    const mesh = this.merge(inputs.services, inputs.containers, inputs.node, inputs.remote, inputs.hosts)
     const unaddressed: string[] = []
     for (const { id } of mesh.attachments)
       if (this.book.assign(attachmentLink(id)) === null) unaddressed.push(id)
@@ -262,6 +264,7 @@ export class Reconciler {
     const running = new Set(inputs.containers.containers.filter(runs).map(({ id }) => attachmentLink(id)))
     const own = nodeAddress(inputs.node.subnet)
     const remote = new Set((inputs.remote ?? []).map(({ address }) => address))
+    for (const { meshAddress, state } of inputs.hosts ?? []) if (state !== null) remote.add(meshAddress)
     const links = linksByAddress(before.values())
     const staying = retire({
       held: before,

@@ -12,7 +12,7 @@ import type { Change } from '../../src/kernel/change.js'
 import { diff } from '../../src/kernel/diff.js'
 import type { Driver, Kernel, Places } from '../../src/kernel/driver.js'
 import { containerPlace, type KernelObject, type SysctlObject, stateOf } from '../../src/kernel/objects.js'
-import type { RemoteContainer } from '../../src/model/cluster.js'
+import type { HostNode, RemoteContainer } from '../../src/model/cluster.js'
 import type { Container } from '../../src/model/container.js'
 import { type PublishedPort, parsePortSpec } from '../../src/model/ports.js'
 import { publicationOf } from '../../src/model/publication.js'
@@ -49,6 +49,8 @@ export class MeshNode {
   containers: Container[] = []
   /** Containers of other nodes. */
   remote: RemoteContainer[] = []
+  /** The nodes of the mesh as places of processes. */
+  hosts: readonly HostNode[] = []
   node: Node
   now = Math.floor(Date.now() / 1000)
   /** So many changes the next pass makes before the agent is killed in the midst of it; null: all. */
@@ -123,6 +125,7 @@ export class MeshNode {
         containers: { containers: this.containers, swarmServices: [], swarmPorts: [], declarations: null },
         node: this.node,
         remote: this.remote,
+        hosts: this.hosts,
       }),
       this.settings,
       this.topology.host,

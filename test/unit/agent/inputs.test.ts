@@ -99,3 +99,25 @@ t.test('containers of a draining node are leaving, for itself and for the others
   t.same(states(1, 3), { own: 'leaving', b: 'ready', c: 'leaving' })
   t.same(states(), { own: 'ready', b: 'ready', c: 'ready' }, 'and ready again after it')
 })
+
+t.test('a process of another node is reached in the mesh, as long as that node is', async t => {
+  const { collected, reach, hear } = threeNodes()
+  const endpoints = ['192.168.77.2', '10.9.9.9'].map(address => ({ address, port: 9000 }))
+  collected.putServices('store', { services: [aService('web', 8888, { endpoints })] })
+  const merge = createMerge()
+  const service = () => {
+    const { services, containers, node: self, remote, hosts } = collected.inputs
+    return merge(services, containers, self, remote, hosts).services[0]!
+  }
+  const found = () => service().endpoints.map(({ kind, address, state }) => `${kind} ${address} ${state}`)
+  const external = 'external 10.9.9.9 ready'
+  t.strictSame(found(), ['remote 10.254.1.2 ready', external])
+  t.equal(service(), service(), 'nothing changes, and nothing is made again')
+  reach.set('node2', 'quiet')
+  t.strictSame(found(), ['remote 10.254.1.2 leaving', external])
+  reach.set('node2', 'lost')
+  t.strictSame(found(), [external])
+  reach.set('node2', 'reached')
+  hear([1, 3])
+  t.strictSame(found(), ['remote 10.254.1.2 ready', external], 'it needs no agent')
+})

@@ -1,0 +1,72 @@
+/**
+ * A process of one node as an endpoint of the whole mesh, given by the node's address.
+ */
+import t from 'tap'
+import type { HostNode } from '../../src/model/cluster.js'
+import { nodeAddress } from '../../src/planner/addresses.js'
+import { meshCluster } from '../helpers/mesh-cluster.js'
+import { MeshNode, service } from '../helpers/mesh-node.js'
+import { clientAddress, type Topology } from '../helpers/topology.js'
+
+t.test('a process of one of three nodes', async t => {
+  const cluster = await meshCluster(3)
+  t.teardown(() => cluster.destroy())
+  const { topologies, records, meshes } = cluster
+  const [first, second] = topologies as [Topology, Topology]
+  const [, two] = meshes as [MeshNode, MeshNode]
+  await first.serveTcp(first.host, 9000, 'process')
+  await first.serveUdp(first.host, 9000, 'process')
+  const hosts = (state: HostNode['state']): HostNode[] =>
+    records.map(({ name, address, subnet }, i) => ({
+      name,
+      address,
+      meshAddress: nodeAddress(subnet),
+      state: i === 0 ? state : 'ready',
+    }))
+  const endpoints = [{ address: first.address, port: 9000 }]
+  for (const mesh of meshes) {
+    mesh.services = [service('web', ['8888:80', '5353:53/udp'], { selector: null, endpoints })]
+    mesh.hosts = hosts('ready')
+    await mesh.pass()
+  }
+
+  t.test('is reached through each, and sees the client itself', async t => {
+    for (const { address } of records) {
+      const answer = await first.ask(first.client, address, 8888)
+      t.match(answer, { name: 'process', address: clientAddress }, address)
+    }
+  })
+
+  t.test('answers datagrams through each', async t => {
+    for (const [i, { address }] of records.entries()) {
+      const udp = await first.udpClient(first.client, 43_000 + i)
+      t.match(await udp.ask(address, 5353), { name: 'process' }, address)
+    }
+  })
+
+  t.test('is reached by the nodes and their containers', async t => {
+    for (const topology of [first, second])
+      t.equal((await topology.ask(topology.host, '127.0.0.1', 8888)).name, 'process')
+    const caller = second.addContainer('caller')
+    t.equal((await second.ask(second.pathOf(caller), second.address, 8888)).name, 'process')
+  })
+
+  t.test('leaves with its node, and keeps what it has while the node drains', async t => {
+    const open = await first.connect(first.client, second.address, 8888)
+    two.hosts = hosts('leaving')
+    await two.pass('fast')
+    t.equal(await first.refusal(first.client, second.address, 8888), 'ECONNREFUSED')
+    t.equal(await open.say('still'), 'still')
+    open.close()
+    two.hosts = hosts(null)
+    await two.pass('fast')
+    t.equal(await first.refusal(first.client, second.address, 8888), 'ECONNREFUSED')
+    two.hosts = hosts('ready')
+    await two.pass('fast')
+    t.equal((await first.ask(first.client, second.address, 8888)).name, 'process')
+  })
+
+  t.test('leaves nothing to repair', async t => {
+    for (const mesh of meshes) t.strictSame(MeshNode.text(await mesh.pass()), [])
+  })
+})
