@@ -55,7 +55,7 @@ export class EtcdHttp {
       for await (const chunk of response) chunks.push(chunk)
       return { status: response.statusCode ?? 0, text: Buffer.concat(chunks).toString() }
     } catch (error) {
-      throw this.#failure(endpoint, error, limit.aborted ? `no answer within ${ms / 1000} s` : null)
+      throw this.#failure(endpoint, error, limit.aborted ? `no answer within ${Number((ms / 1000).toFixed(1))} s` : null)
     }
   }
 
@@ -76,7 +76,7 @@ export class EtcdHttp {
     try {
       return await this.#send(endpoint, path, body, token, AbortSignal.any([limit.signal, signal]))
     } catch (error) {
-      throw this.#failure(endpoint, error, limit.signal.aborted ? `no answer within ${ms / 1000} s` : null)
+      throw this.#failure(endpoint, error, limit.signal.aborted ? `no answer within ${Number((ms / 1000).toFixed(1))} s` : null)
     } finally {
       clearTimeout(timer)
     }
