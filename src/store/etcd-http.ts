@@ -55,7 +55,7 @@ export class EtcdHttp {
       for await (const chunk of response) chunks.push(chunk)
       return { status: response.statusCode ?? 0, text: Buffer.concat(chunks).toString() }
     } catch (error) {
-      throw this.#failure(endpoint, error, limit.aborted ? `no answer within ${Number((ms / 1000).toFixed(1))} s` : null)
+      throw this.#failure(endpoint, error, limit.aborted ? silence(ms) : null)
     }
   }
 
@@ -76,7 +76,7 @@ export class EtcdHttp {
     try {
       return await this.#send(endpoint, path, body, token, AbortSignal.any([limit.signal, signal]))
     } catch (error) {
-      throw this.#failure(endpoint, error, limit.signal.aborted ? `no answer within ${Number((ms / 1000).toFixed(1))} s` : null)
+      throw this.#failure(endpoint, error, limit.signal.aborted ? silence(ms) : null)
     } finally {
       clearTimeout(timer)
     }
@@ -137,4 +137,8 @@ function hinted(reason: string, secure: boolean): string {
   if (!secure && /socket hang up|Parse Error/.test(reason))
     return `${reason} (does this endpoint want https?)`
   return reason
+}
+
+function silence(ms: number): string {
+  return `no answer within ${Number((ms / 1000).toFixed(1))} s`
 }
