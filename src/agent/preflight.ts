@@ -2,18 +2,53 @@
  * What a machine must have before the agent begins, and what its kernel must have for
  * a service, each with its own message.
  */
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync, readlinkSync } from 'node:fs'
+import { dirname } from 'node:path'
 import { requireScheduler } from '../drivers/try-ipvs.js'
 import { MeshError } from '../errors.js'
+import { sandboxPath } from '../kernel/ownership.js'
 import type { Publication } from '../model/publication.js'
 
-/** Throws MESH_UNSUPPORTED unless this process may do what an agent does. */
+/** Throws MESH_UNSUPPORTED unless this process, and its container if it is in one, may do what an agent does. */
 export function requireRoot(): void {
   if (process.getuid?.() !== 0)
     throw new MeshError(
       'MESH_UNSUPPORTED',
       `meshd runs as user ${process.getuid?.()}, but changing the kernel's network needs root; start it with sudo, or as a privileged container`,
     )
+  const lacking = existsSync('/.dockerenv') ? lackingOptions() : []
+  if (lacking.length > 0)
+    throw new MeshError(
+      'MESH_UNSUPPORTED',
+      `meshd's container lacks ${lacking.join(' and ')}; run it with these options of docker run`,
+    )
+}
+
+/** What a container needs to be as good as the host, and this one was not given. */
+function lackingOptions(): string[] {
+  // With processes of its own it would take other processes for those that Docker names.
+  if (process.pid === 1) return ['--pid host']
+  const lacking: string[] = []
+  if (readlinkSync('/proc/1/ns/net') !== readlinkSync('/proc/self/ns/net')) lacking.push('--network host')
+  // Mounted in the container alone, the sandbox would end with it.
+  if (!isShared(readFileSync('/proc/self/mountinfo', 'utf8'), dirname(sandboxPath)))
+    lacking.push('--volume /run:/run:rshared')
+  return lacking
+}
+
+/** Whether what is mounted at `path` shows in other mount namespaces too, by the text of /proc/PID/mountinfo. */
+export function isShared(mountinfo: string, path: string): boolean {
+  let longest = ''
+  let shared = false
+  for (const line of mountinfo.split('\n')) {
+    const [point = '', , ...rest] = line.split(' ').slice(4)
+    const holds = point === '/' || path === point || path.startsWith(`${point}/`)
+    // Of two at one point the later one lies on top.
+    if (point === '' || !holds || point.length < longest.length) continue
+    longest = point
+    shared = rest.slice(0, rest.indexOf('-')).some(field => field.startsWith('shared:'))
+  }
+  return shared
 }
 
 /** Throws MESH_UNSUPPORTED when this kernel cannot do what the publication asks for. */

@@ -3,6 +3,7 @@
  * once and runs both; a mesh in the other one than Docker's would be ordered
  * neither before nor behind Docker's rules. Called once, at the agent's start.
  */
+import { existsSync } from 'node:fs'
 import { MeshError } from '../errors.js'
 import { normaliseRule, splitTarget } from './iptables-rule.js'
 import { isOurs, parseSave, type SavedTables } from './iptables-save.js'
@@ -86,11 +87,23 @@ export async function variantsOfMesh(path: string | null): Promise<Variant[]> {
 }
 
 /**
+ * What plain `iptables` is on the host. The image of meshd has one of its own, which says
+ * nothing of the host's; there the first process is the host's, and its root the host's files.
+ */
+async function standardVariant(): Promise<Variant> {
+  const own = ['iptables', '--version']
+  const asked = existsSync('/.dockerenv')
+    ? runProgram(['chroot', '/proc/1/root', ...own], null).catch(() => runProgram(own, null))
+    : runProgram(own, null)
+  return parseVersion((await asked).stdout)
+}
+
+/**
  * Finds the variant used in the namespace at `path` (null: the agent's own).
  * Throws MESH_UNSUPPORTED when iptables is missing or rules are mixed.
  */
 export async function findVariant(path: string | null): Promise<VariantFinding> {
-  const version = await runProgram(['iptables', '--version'], null)
+  const standard = await standardVariant()
   const [legacy, nft] = await Promise.all([savedBy('legacy', path), savedBy('nft', path)])
-  return chooseVariant({ legacy, nft }, parseVersion(version.stdout))
+  return chooseVariant({ legacy, nft }, standard)
 }
