@@ -213,7 +213,7 @@ export class Loop {
     const { log } = this.options
     for (const waiter of this.waiters) waiter.began = true
     try {
-      if (kind === 'full') await this.look()
+      if (kind === 'full') await this.options.look()
       const pass = await this.reconciler.pass(kind)
       await this.told(pass)
       return pass.outcomes.every(({ error }) => error === null) && pass.blind.size === 0
@@ -227,15 +227,6 @@ export class Loop {
           waiter.resolve()
         }
     }
-  }
-
-  private async look(): Promise<void> {
-    const { log, look } = this.options
-    const error = await look().then(
-      () => null,
-      error => reasonOf(error),
-    )
-    if (this.troubles.set('underlay', error) && error) log.error({ reason: error }, 'underlay not readable')
   }
 
   private async told(pass: Pass): Promise<void> {

@@ -36,6 +36,7 @@ import { requireOfKernel, requireRoot } from './preflight.js'
 import { join, sharingOf, tunnelMtu } from './sharing.js'
 import { absence } from './silent-nodes.js'
 import { SwarmMirror } from './swarm-mirror.js'
+import { Tunnel } from './tunnel.js'
 
 /** The node's place in the pool while there is one node only. */
 const onlyNode = 0
@@ -120,6 +121,7 @@ export async function runAgent(settings: Settings, version: string): Promise<voi
   const docker = dockerSource({ socketPath: settings.docker, meshPool: settings.pool })
   const origins = [...files, store].map(({ name }) => name)
   const peerWatch = new PeerWatch({ sandbox: sandboxPath, onChange: () => loop.peersChanged() })
+  const tunnel = new Tunnel()
   const loop: Loop = new Loop({
     kernel,
     collected: new Collected(
@@ -143,7 +145,8 @@ export async function runAgent(settings: Settings, version: string): Promise<voi
       metrics.repairs(pass.repairs.length)
     },
     look: async () => {
-      if (cluster) loop.collected.putTunnelMtu(await tunnelMtu(settings, sockets, ownPlaces))
+      const mtu = () => tunnelMtu(settings, sockets, ownPlaces)
+      if (cluster) await tunnel.look({ loop, sandbox: sandboxPath, mtu, log })
     },
     onHeard: () => mirror.mark(),
   })
@@ -170,6 +173,7 @@ export async function runAgent(settings: Settings, version: string): Promise<voi
     metrics: async () => {
       const status = await agent.status()
       metrics.healthy(status.healthy)
+      metrics.damagedPackets(tunnel.damaged)
       metrics.services(await agent.list())
       metrics.netlinkMessages(messagesSent.changes, messagesSent.queries)
       for (const place of ownPlaces.keys()) {

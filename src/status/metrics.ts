@@ -17,6 +17,8 @@ export interface Metrics {
   netlinkMessages(changes: number, queries: number): void
   /** nf_conntrack_count of a namespace: `host` or `mesh`. */
   conntrackEntries(place: string, count: number): void
+  /** Packets with a wrong checksum that came to the sandbox since it was made. */
+  damagedPackets(count: number): void
   /** What is published now; endpoints that are gone are forgotten. */
   services(services: readonly ServiceView[]): void
   healthy(healthy: boolean): void
@@ -57,6 +59,10 @@ export function createMetrics(version: string): Metrics {
     registers,
   })
   const conntrack = gauge('mesh_conntrack_entries', 'Connections the kernel tracks', ['place'])
+  const damaged = gauge(
+    'mesh_checksum_errors_total',
+    'TCP and UDP packets with a wrong checksum that came to the sandbox',
+  )
   const published = gauge('mesh_services', 'Services published')
   const connections = gauge(
     'mesh_destination_connections',
@@ -90,6 +96,7 @@ export function createMetrics(version: string): Metrics {
       messages.set({ purpose: 'query' }, queries)
     },
     conntrackEntries: (place, count) => conntrack.set({ place }, count),
+    damagedPackets: count => damaged.set(count),
     services(services) {
       for (const each of [connections, inactive, weight, ready]) each.reset()
       published.set(services.length)
