@@ -316,19 +316,21 @@ export class EtcdCluster implements Cluster {
       own.lease = lease
       own.written = null
       const absent: Compare = unchanged(this.#keys.alive(name), 0)
-      const operations = this.#wanted ? await this.#differences(own, this.#wanted) : []
+      // What is announced from here on is written after this, and has to differ from it.
+      const wanted = this.#wanted
+      const operations = wanted ? await this.#differences(own, wanted) : []
       for (let at = 0; at < operations.length; at += batch) {
         const { succeeded } = await this.#client.transact([absent], operations.slice(at, at + batch))
         if (!succeeded) return await this.#giveUp(own, displaced(name))
       }
-      own.told = this.#wanted !== null
+      own.told = wanted !== null
       const { claim, told } = own
       const claimant = { claim, agent: this.#agent, told, lease: lease.id, number, patience: 0 }
       const held = await claimPlace(this.#client, this.#keys, claimant)
       if (held.record.number !== number) return await this.#giveUp(own, placeLost(own.record))
       this.#spareOthers()
       own.revision = held.revision
-      own.written = this.#wanted ? new Map(this.#wanted) : null
+      own.written = wanted && new Map(wanted)
     } catch (error) {
       if (!(error instanceof EtcdError)) return this.#giveUp(own, error as Error)
       const { lease } = own

@@ -192,6 +192,26 @@ t.test('a lease that somebody revoked is taken anew, and all is told again', asy
   t.equal(two.containers(), 'n1/a:ready n1/b:ready', 'all of it hangs on the new lease')
 })
 
+t.test('what is announced while a lease is taken anew is told too', async t => {
+  const one = open('/meanwhile')
+  const two = open('/meanwhile')
+  await one.cluster.join(claimOf('n1', 1))
+  await two.cluster.join(claimOf('n2', 2))
+  const client = servers.client()
+  t.teardown(() => client.close())
+  for (let round = 0; round < 5; round++) {
+    await one.cluster.announce([container('a')])
+    await waitFor(() => two.containers() === 'n1/a:ready', 'the container', 5)
+    const { lease } = (await client.get('/meanwhile/alive/n1'))!
+    await client.revoke(lease)
+    // Its containers come back before it says that it is alive: in between it gets news.
+    await waitFor(() => client.get('/meanwhile/containers/n1/a'), 'the container again', 5, 0)
+    await one.cluster.announce([container('a', { state: 'leaving' })])
+    await waitFor(() => two.containers() === 'n1/a:leaving', `the news of round ${round}`, 5)
+  }
+  t.pass()
+})
+
 t.test('nodes are drained, listed and removed', async t => {
   const one = open('/admin')
   const two = open('/admin')
