@@ -271,8 +271,22 @@ t.test('a node that loses power is soon out of the mesh', async t => {
   )
 })
 
+t.test('a node that joins answers on what is published, and its containers serve', async t => {
+  await three.power('on')
+  await three.startDocker()
+  const begun = performance.now()
+  await start(three)
+  const joined = performance.now()
+  await settled(2)
+  t.comment(`its agent was ready after ${since(begun)}, and what is published ${since(joined)} later`)
+  t.same(await who(three), webs.slice(0, 2).map(short).sort(), 'at once, with containers of others')
+  const id = await three.docker.runContainer({ labels })
+  await settled(3)
+  for (const node of nodes) t.ok((await who(node)).includes(short(id)), `through ${node.name}`)
+})
+
 t.test('clean leaves nothing on the nodes', async t => {
-  for (const node of [one, two]) {
+  for (const node of nodes) {
     await meshOf(node).client.clean()
     t.equal(await agents.get(node)!.ended, 0)
     agents.delete(node)
