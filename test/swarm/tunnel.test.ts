@@ -1,0 +1,113 @@
+/**
+ * What two agents make of the network between them: its size, and damage done to what
+ * comes through it; and a process of one node as an endpoint of both.
+ */
+import { spawn } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import t from 'tap'
+import { openSocket } from '../../src/netlink/addon.js'
+import { ask } from '../helpers/clients.js'
+import { type Node, outside, type Running, startNodes } from '../helpers/lab.js'
+import { NodeMesh } from '../helpers/node-mesh.js'
+import { sendFrames } from '../helpers/tunnel-frames.js'
+import { waitFor } from '../helpers/wait.js'
+
+const endpoint = `http://${outside}:2379`
+const nodes = await startNodes(2)
+const [one, two] = nodes as [Node, Node]
+const [first, second] = nodes.map(node => new NodeMesh(node)) as [NodeMesh, NodeMesh]
+const directory = mkdtempSync(join(tmpdir(), 'etcd-'))
+const etcd = spawn(
+  'etcd',
+  [
+    '--data-dir',
+    directory,
+    `--listen-client-urls=${endpoint}`,
+    `--advertise-client-urls=${endpoint}`,
+    '--listen-peer-urls=http://127.0.0.1:2380',
+    '--log-level=error',
+    '--unsafe-no-fsync',
+  ],
+  { stdio: ['ignore', 'ignore', 'inherit'] },
+)
+const agents: Running[] = []
+const closing: (() => void)[] = []
+t.teardown(() => {
+  for (const close of closing) close()
+  for (const agent of agents) agent.kill('SIGTERM')
+  etcd.kill('SIGKILL')
+  rmSync(directory, { recursive: true, force: true })
+})
+t.afterEach(t => {
+  if (!t.passing()) for (const agent of agents) t.comment(agent.output.slice(-6000))
+})
+await waitFor(async () => (await fetch(`${endpoint}/health`)).ok, 'etcd', 30)
+// One after the other, for the numbers and subnets to be those of their names.
+for (const node of nodes) agents.push(await node.startAgent('--store', 'etcd', '--etcd-endpoints', endpoint))
+
+t.test('a process of one node answers through both, and sees the client', async t => {
+  const seen: string[] = []
+  const server = createServer(socket => {
+    seen.push(socket.remoteAddress?.replace('::ffff:', '') ?? '')
+    socket.on('error', () => {}).end(`HTTP/1.1 200 OK\r\n\r\nprocess 192.0.2.1:1 9000\n`)
+  })
+  await new Promise<void>(done => server.listen({ fd: openSocket('tcp', '0.0.0.0', 9000, first.host) }, done))
+  closing.push(() => server.close())
+  const { service } = await first.client.publish(
+    {
+      service: 'process',
+      ports: ['9100:9000'],
+      endpoints: ['node:9000'],
+    },
+    60,
+  )
+  t.match(service.endpoints, [{ address: '10.254.0.2', port: 9000, state: 'ready' }])
+  await second.settled(9100, 1)
+  t.match(second.destinations(9100), [{ address: '10.254.0.2', port: 9000 }])
+  for (const { address } of nodes)
+    t.equal((await ask(`http://${address}:9100/`)).container, 'process', `through ${address}`)
+  t.same(seen, [outside, outside])
+})
+
+t.test('the tunnel follows the size of the link between nodes', async t => {
+  const sized = (bytes: number) =>
+    waitFor(
+      () => first.inSandbox('ip -o link show mesh-vxlan').includes(` mtu ${bytes} `),
+      `a tunnel of ${bytes} bytes`,
+      60,
+    )
+  await sized(1450)
+  await one.must('ip', 'link', 'set', 'eth0', 'mtu', '1400')
+  await sized(1350)
+  t.same((await first.client.status()).troubles, [])
+  t.equal((await ask(`http://${two.address}:9100/`)).container, 'process')
+  await one.must('ip', 'link', 'set', 'eth0', 'mtu', '1500')
+  await sized(1450)
+  t.pass('and back')
+})
+
+t.test('damage done in the tunnel is told of where it arrives', async t => {
+  const [to, from] = [one, two].map(({ address }, i) => ({
+    number: i + 1,
+    subnet: `10.254.${i}.0/24`,
+    address,
+  })) as [Parameters<typeof sendFrames>[1], Parameters<typeof sendFrames>[1]]
+  const tunnel = { vni: 4097, port: 8473 }
+  const told = async () =>
+    (await first.client.status()).troubles.find(({ subject }) => subject === 'checksums')?.message
+  t.equal(await told(), undefined)
+  const message = await waitFor(
+    async () => {
+      await sendFrames(second.host, from, to, tunnel, { count: 2, damaged: true })
+      return told()
+    },
+    'the trouble',
+    60,
+    1,
+  )
+  t.match(message, /wrong checksums .* ethtool -K mesh-vxlan tx off/)
+  t.match((await second.client.status()).troubles, [], 'whoever sends it cannot know')
+})
