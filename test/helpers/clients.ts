@@ -165,6 +165,11 @@ export class Load {
     request.finally(() => this.underWay.delete(request))
   }
 
+  /** When the last request that failed so far began, performance.now(); null: none did. */
+  get lastFailureBegan(): number | null {
+    return this.failures.length === 0 ? null : Math.max(...this.failures.map(({ began }) => began))
+  }
+
   /** Ends it once what is under way has ended. */
   async stop(): Promise<LoadReport> {
     clearInterval(this.timer)

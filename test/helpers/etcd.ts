@@ -1,5 +1,5 @@
 /**
- * Real etcd servers for tests: members on free ports of the loopback, data in a
+ * Real etcd servers for tests: members on free ports of one address, data in a
  * directory that goes with the test. Everything started here is ended here, by its
  * process, whatever the test does to it in between.
  */
@@ -8,7 +8,6 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { Test } from 'tap'
 import { EtcdClient } from '../../src/store/etcd-client.js'
 import type { TlsFiles } from '../../src/store/etcd-http.js'
 import { type EtcdSettings, openEtcd } from '../../src/store/open-etcd.js'
@@ -22,9 +21,14 @@ export interface EtcdCertificates {
   readonly serverKey: string
 }
 
-async function freePort(): Promise<number> {
+/** A test, or whatever else it is that ends them. */
+export interface Owner {
+  teardown(end: () => Promise<void>): void
+}
+
+async function freePort(address: string): Promise<number> {
   const server = createServer()
-  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+  await new Promise<void>(resolve => server.listen(0, address, resolve))
   const { port } = server.address() as { port: number }
   await new Promise(resolve => server.close(resolve))
   return port
@@ -94,8 +98,10 @@ export class EtcdServers {
 
   /** Started and ready to answer; ended with the test. */
   static async start(
-    t: Test,
+    t: Owner,
     options: {
+      /** Where clients reach them; default the loopback. */
+      readonly address?: string
       readonly tls?: EtcdCertificates
       /** With `tls`: whom the servers let in. */
       readonly client?: TlsFiles
@@ -103,13 +109,14 @@ export class EtcdServers {
     } = {},
   ): Promise<EtcdServers> {
     const directory = mkdtempSync(join(tmpdir(), 'mesh-etcd-'))
+    const { address = '127.0.0.1' } = options
     const scheme = options.tls ? 'https' : 'http'
     const places = []
     for (const i of [1, 2, 3])
       places.push({
         name: `m${i}`,
-        client: `${scheme}://127.0.0.1:${await freePort()}`,
-        peer: `http://127.0.0.1:${await freePort()}`,
+        client: `${scheme}://${address}:${await freePort(address)}`,
+        peer: `http://127.0.0.1:${await freePort('127.0.0.1')}`,
       })
     const cluster = places.map(({ name, peer }) => `${name}=${peer}`).join(',')
     const secure = options.tls

@@ -1,0 +1,182 @@
+/**
+ * Where failures happen: three nodes with Docker Engines, all of them managers of one
+ * swarm; three members of etcd outside the nodes, as on machines of their own; a Swarm
+ * service with a container on each node, published by Docker's ingress and, by its
+ * label, by the mesh.
+ */
+import { writeFileSync } from 'node:fs'
+import { type EtcdMember, EtcdServers } from '../../test/helpers/etcd.js'
+import { must, type Node, outside, type Running, startNodes } from '../../test/helpers/lab.js'
+import { NodeMesh } from '../../test/helpers/node-mesh.js'
+import { sleep, waitFor } from '../../test/helpers/wait.js'
+import { addClients, dockerPort, meshPort, whoAnswers } from './watch.js'
+
+const service = 'web'
+/** Longest wait for a clean state, seconds. */
+const whole = 90
+
+type Three = readonly [Node, Node, Node]
+
+export class Stage {
+  private readonly agents = new Map<Node, Running>()
+  private readonly killed = new Set<EtcdMember>()
+
+  private constructor(
+    readonly nodes: Three,
+    readonly etcd: EtcdServers,
+  ) {}
+
+  static async up(): Promise<Stage> {
+    const nodes = (await startNodes(3, { managers: 3 })) as unknown as Three
+    // One CPU stands for those of four machines: what a node does when it boots must not take it from the others.
+    for (const [place, weight] of [
+      ['command', 1000],
+      ['node1', 300],
+      ['node2', 300],
+      ['node3', 100],
+    ] as const)
+      writeFileSync(`/sys/fs/cgroup/${place}/cpu.weight`, String(weight))
+    await addClients(nodes)
+    // Ended with the lab, like everything else here.
+    const etcd = await EtcdServers.start({ teardown: () => {} }, { address: outside })
+    const stage = new Stage(nodes, etcd)
+    await Promise.all(nodes.map(node => stage.startAgent(node)))
+    await nodes[0].docker.call('POST', '/services/create', {
+      Name: service,
+      Mode: { Global: {} },
+      Labels: { 'mesh.publish': `${meshPort}:80` },
+      TaskTemplate: {
+        // Serves for one more second after SIGTERM, as a program does that knows of balancers.
+        ContainerSpec: { Image: 'mesh-test:1', Args: ['web', '--linger', '1'] },
+      },
+      EndpointSpec: {
+        Mode: 'vip',
+        Ports: [{ Protocol: 'tcp', TargetPort: 80, PublishedPort: dockerPort, PublishMode: 'ingress' }],
+      },
+    })
+    await stage.clean()
+    return stage
+  }
+
+  /** The node that fails: manager of the swarm, but not its leader, which is the first. */
+  get victim(): Node {
+    return this.nodes[2]
+  }
+  get others(): readonly Node[] {
+    return [this.nodes[0], this.nodes[1]]
+  }
+
+  async startAgent(node: Node): Promise<void> {
+    const settings = ['--store', 'etcd', '--etcd-endpoints', this.etcd.endpoints.join(',')]
+    this.agents.set(node, await node.startAgent(...settings))
+  }
+
+  async killAgent(node: Node): Promise<void> {
+    this.agents.get(node)!.kill('SIGKILL')
+    await this.agents.get(node)!.ended
+  }
+
+  /** What the agents have said last, for whoever looks for the cause of a failure of ours. */
+  words(): string {
+    return [...this.agents].map(([node, { output }]) => `${node.name}:\n${output.slice(-4000)}`).join('\n')
+  }
+
+  meshOf(node: Node): NodeMesh {
+    return new NodeMesh(node)
+  }
+
+  /** The service's container on a node. */
+  async containerOn(node: Node): Promise<string> {
+    const filters = encodeURIComponent(
+      JSON.stringify({ label: [`com.docker.swarm.service.name=${service}`] }),
+    )
+    const [found] = await node.docker.call<{ Id: string }[]>('GET', `/containers/json?filters=${filters}`)
+    if (!found) throw new Error(`no container of ${service} on ${node.name}`)
+    return found.Id
+  }
+
+  /** SIGKILL for a program of a node; the name is matched in the node's own PID namespace. */
+  async killProgram(node: Node, name: string): Promise<void> {
+    await node.must('pkill', '-KILL', '-x', name)
+  }
+
+  /** Kills so many members of etcd, the one that leads first. */
+  async killMembers(count: number): Promise<void> {
+    const known = await Promise.all(
+      this.etcd.members.map(async member => {
+        const answer = await fetch(`${member.endpoint}/v3/maintenance/status`, { method: 'POST', body: '{}' })
+        const { header, leader } = (await answer.json()) as { header: { member_id: string }; leader: string }
+        return { member, leads: header.member_id === leader }
+      }),
+    )
+    const byLead = known.sort((a, b) => Number(b.leads) - Number(a.leads)).map(({ member }) => member)
+    for (const member of byLead.slice(0, count)) this.killed.add(member)
+    await Promise.all([...this.killed].map(member => member.stop()))
+  }
+
+  async startMembers(): Promise<void> {
+    for (const member of this.killed) member.start()
+    this.killed.clear()
+    await this.etcd.ready()
+  }
+
+  /** Loses what a node sends, and with `both` what it gets as well. `share`: percent; 0 loses nothing more. */
+  async lose(node: Node, share: number, both = false): Promise<void> {
+    const sides = [['-n', node.name, 'qdisc', 'replace', 'dev', 'eth0']]
+    if (both || share === 0) sides.push(['qdisc', 'replace', 'dev', node.name])
+    for (const side of sides) {
+      const rule = share === 0 ? ['root', 'noqueue'] : ['root', 'netem', 'loss', `${share}%`]
+      await must(['tc', ...side, ...rule])
+    }
+  }
+
+  /** Until both meshes lead from every node to every container; a sentence for each that had to be helped. */
+  async clean(): Promise<string[]> {
+    const [first] = this.nodes
+    await waitFor(() => this.managersReady(), 'all managers', whole, 0.5)
+    await first.tasks(service, this.nodes.length, whole)
+    for (const node of this.nodes) {
+      await this.meshOf(node).settled(meshPort, this.nodes.length, whole)
+      await waitFor(() => this.agentReady(node), `the agent of ${node.name}`, whole, 0.3)
+    }
+    await waitFor(() => this.leadsEverywhere(meshPort), 'the mesh', whole, 0.3)
+    const dockers = () => waitFor(() => this.leadsEverywhere(dockerPort), "Docker's ingress", 60, 0.3)
+    try {
+      await dockers()
+      return []
+    } catch {
+      await first.docker.updateService(service, spec => {
+        spec.TaskTemplate.ForceUpdate = (spec.TaskTemplate.ForceUpdate ?? 0) + 1
+      })
+      await sleep(5)
+      await dockers()
+      await this.clean()
+      return [
+        "Docker's ingress did not lead to all containers 60 s later; a forced update of the service mended it",
+      ]
+    }
+  }
+
+  private async managersReady(): Promise<boolean> {
+    type Manager = { Status: { State: string }; ManagerStatus?: { Reachability: string } }
+    const managers = await this.nodes[0].docker.call<Manager[]>('GET', '/nodes')
+    return managers.every(
+      ({ Status, ManagerStatus }) => Status.State === 'ready' && ManagerStatus?.Reachability === 'reachable',
+    )
+  }
+
+  private async agentReady(node: Node): Promise<boolean> {
+    const { client } = this.meshOf(node)
+    const [{ healthy }, nodes] = await Promise.all([client.status(), client.nodes()])
+    return healthy && nodes.every(({ live, reach }) => live && reach === 'reached')
+  }
+
+  private async leadsEverywhere(port: number): Promise<boolean> {
+    const wanted = await Promise.all(this.nodes.map(node => this.containerOn(node)))
+    for (const node of this.nodes) {
+      const { containers, failed } = await whoAnswers(node, port, 3 * this.nodes.length)
+      if (failed > 0 || !wanted.every(id => containers.has(id.slice(0, 12)))) return false
+    }
+    return true
+  }
+}
