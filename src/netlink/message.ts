@@ -123,3 +123,8 @@ export function decodeAnswer(message: Message): Answer {
   }
   return { errno: errno === 0 ? 0 : errno, kernelMessage }
 }
+
+/** The package's enumerations read known numbers as names; back to the number. */
+export function numberOf(names: object, value: string | number | undefined): number {
+  return typeof value === 'string' ? ((names as Record<string, number>)[value] ?? 0) : (value ?? 0)
+}
