@@ -155,7 +155,7 @@ export const table = {
     'BYTES',
     '1500',
     wholeNumber(576, 65535, 'bytes'),
-    'largest packet on links of the mesh; the tunnel between nodes takes less by itself where their link does',
+    'largest packet on links of the mesh; the tunnel between nodes takes less where it has to',
   ),
   resync: setting(
     timing,
