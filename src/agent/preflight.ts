@@ -16,12 +16,17 @@ export function requireRoot(): void {
       'MESH_UNSUPPORTED',
       `meshd runs as user ${process.getuid?.()}, but changing the kernel's network needs root; start it with sudo, or as a privileged container`,
     )
-  const lacking = existsSync('/.dockerenv') ? lackingOptions() : []
+  const lacking = inContainer() ? lackingOptions() : []
   if (lacking.length > 0)
     throw new MeshError(
       'MESH_UNSUPPORTED',
       `meshd's container lacks ${lacking.join(' and ')}; run it with these options of docker run`,
     )
+}
+
+/** Whether this is a container of Docker's. */
+export function inContainer(): boolean {
+  return existsSync('/.dockerenv')
 }
 
 /** What a container needs to be as good as the host, and this one was not given. */

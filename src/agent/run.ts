@@ -2,6 +2,7 @@
  * Puts the agent together and runs it: settings in, until a signal or `clean` ends it.
  */
 import { networkInterfaces, release } from 'node:os'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { type Logger, pino } from 'pino'
 import { checkPool, nodeSubnet } from '../config/pool.js'
 import type { Settings } from '../config/table.js'
@@ -32,7 +33,7 @@ import { Collected, type OwnNode } from './inputs.js'
 import { createKernel } from './kernel.js'
 import { Loop } from './loop.js'
 import { MeshAgent } from './mesh-agent.js'
-import { requireOfKernel, requireRoot } from './preflight.js'
+import { inContainer, requireOfKernel, requireRoot } from './preflight.js'
 import { join, sharingOf, tunnelMtu } from './sharing.js'
 import { absence } from './silent-nodes.js'
 import { SwarmMirror } from './swarm-mirror.js'
@@ -161,6 +162,8 @@ export async function runAgent(settings: Settings, version: string): Promise<voi
     await (reason === 'clean' ? cluster?.leave() : cluster?.pause(absence))?.catch(() => {})
     await loop.stop()
     await Promise.all(servers.map(server => server.close()))
+    // Docker Engine 20.10 never ends a `docker exec` (of meshctl clean) whose process outlives the container's own.
+    if (reason === 'clean' && inContainer()) await sleep(2000)
     process.exit(0)
   }
   const agent = new MeshAgent({
