@@ -3,6 +3,7 @@
  * time. A node that cannot read the services — a worker, a manager without quorum or
  * without Docker — has nothing to say: it writes nothing, and gives the role up.
  */
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import { MeshError, reasonOf } from '../errors.js'
 import { type PortUse, settlePorts } from '../model/conflicts.js'
@@ -33,6 +34,8 @@ const role = 'swarm'
 const lookEvery = 500
 /** What was refused may be had by now, for a process of the node that ended tells nobody: tried so often, milliseconds. */
 const retryEvery = 5000
+/** How long the agent's end may wait for it, milliseconds. */
+const longestStop = 1500
 
 export class SwarmMirror {
   private readonly options: SwarmMirrorOptions
@@ -65,12 +68,12 @@ export class SwarmMirror {
     })
   }
 
-  /** Leaves the role to another manager at once. */
+  /** Leaves the role to another manager at once; where the store is out of reach it goes with the lease. */
   async stop(): Promise<void> {
     this.stopped = true
     if (this.timer) clearInterval(this.timer)
-    await this.running
-    await this.resign()
+    const resigned = (this.running ?? Promise.resolve()).then(() => this.resign())
+    await Promise.race([resigned.catch(reasonOf), sleep(longestStop)])
   }
 
   /** Whether labels are what decides about the services they declare: some manager mirrors them. */
