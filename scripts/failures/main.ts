@@ -29,9 +29,8 @@ function say(text: string): void {
 const rows: Row[] = []
 const remarks: string[] = []
 let stopped = ''
-say('three nodes, three managers, three members of etcd, one service')
 try {
-  const stage = await Stage.up()
+  const stage = await Stage.up(say)
   for (const { name, entries, steps } of failures) {
     if (names.length > 0 && !names.includes(name)) continue
     const nodes = entries === 'all' ? stage.nodes : stage.others

@@ -13,7 +13,7 @@ import { addClients, dockerPort, meshPort, whoAnswers } from './watch.js'
 
 const service = 'web'
 /** Longest wait for a clean state, seconds. */
-const whole = 90
+const whole = 150
 
 type Three = readonly [Node, Node, Node]
 
@@ -26,21 +26,22 @@ export class Stage {
     readonly etcd: EtcdServers,
   ) {}
 
-  static async up(): Promise<Stage> {
-    const nodes = (await startNodes(3, { managers: 3 })) as unknown as Three
-    // One CPU stands for those of four machines: what a node does when it boots must not take it from the others.
-    for (const [place, weight] of [
-      ['command', 1000],
-      ['node1', 300],
-      ['node2', 300],
-      ['node3', 100],
-    ] as const)
-      writeFileSync(`/sys/fs/cgroup/${place}/cpu.weight`, String(weight))
+  static async up(say: (text: string) => void): Promise<Stage> {
+    say('three nodes')
+    const nodes = (await startNodes(3, { docker: false })) as unknown as Three
     await addClients(nodes)
+    say('three members of etcd')
     // Ended with the lab, like everything else here.
     const etcd = await EtcdServers.start({ teardown: () => {} }, { address: outside })
+    say('a swarm of three managers')
+    await must(['scripts/nodes', 'docker'])
+    await must(['scripts/nodes', 'swarm', '3'])
     const stage = new Stage(nodes, etcd)
-    await Promise.all(nodes.map(node => stage.startAgent(node)))
+    for (const node of nodes) {
+      say(`the agent of ${node.name}`)
+      await stage.startAgent(node)
+    }
+    say('the service, published by both')
     await nodes[0].docker.call('POST', '/services/create', {
       Name: service,
       Mode: { Global: {} },
@@ -55,6 +56,14 @@ export class Stage {
       },
     })
     await stage.clean()
+    // One CPU stands for those of four machines: what a node does when it boots must not take it from the others.
+    for (const [place, weight] of [
+      ['command', 1000],
+      ['node1', 300],
+      ['node2', 300],
+      ['node3', 100],
+    ] as const)
+      writeFileSync(`/sys/fs/cgroup/${place}/cpu.weight`, String(weight))
     return stage
   }
 
