@@ -17,14 +17,17 @@ export class SwarmMesh {
   private readonly meshes: ReadonlyMap<Node, NodeMesh>
   readonly agents = new Map<Node, Running>()
 
-  private constructor(readonly nodes: readonly Node[]) {
+  private constructor(
+    readonly nodes: readonly Node[],
+    private readonly flags: readonly string[],
+  ) {
     this.meshes = new Map(nodes.map(node => [node, new NodeMesh(node)]))
   }
 
-  /** Boots the nodes, all of them managers, with an agent each. They end with the test. */
-  static async start(t: Test, count: number): Promise<SwarmMesh> {
+  /** Boots the nodes, all of them managers, with an agent each that has these flags too. They end with the test. */
+  static async start(t: Test, count: number, flags: readonly string[] = []): Promise<SwarmMesh> {
     const directory = mkdtempSync(join(tmpdir(), 'etcd-'))
-    const flags = [
+    const options = [
       `--data-dir=${directory}`,
       '--listen-client-urls=http://0.0.0.0:2379',
       `--advertise-client-urls=${endpoint}`,
@@ -32,8 +35,8 @@ export class SwarmMesh {
       '--log-level=error',
       '--unsafe-no-fsync',
     ]
-    const etcd = spawn('etcd', flags, { stdio: 'ignore' })
-    const mesh = new SwarmMesh(await startNodes(count, { managers: count }))
+    const etcd = spawn('etcd', options, { stdio: 'ignore' })
+    const mesh = new SwarmMesh(await startNodes(count, { managers: count }), flags)
     t.teardown(() => {
       for (const agent of mesh.agents.values()) agent.kill('SIGTERM')
       etcd.kill('SIGKILL')
@@ -53,7 +56,7 @@ export class SwarmMesh {
 
   /** Back when the agent has made its first pass. */
   async startAgent(node: Node): Promise<void> {
-    const flags = ['--store', 'etcd', '--etcd-endpoints', endpoint, '--lease', '4', '--log-level', 'debug']
+    const flags = ['--store', 'etcd', '--etcd-endpoints', endpoint, '--lease', '4', ...this.flags]
     const agent = node.start('node', '--enable-source-maps', 'dist/src/cli/meshd.js', ...flags)
     this.agents.set(node, agent)
     await waitFor(
