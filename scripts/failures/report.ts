@@ -30,11 +30,19 @@ function cellsOf({ requests, failed, clean }: Figure, lasting: boolean): [string
   return [`${failed.length} of ${requests}`, after]
 }
 
-/** One request a line, in the order in which they began: for whoever looks for the cause. */
+/** What failed in each second, a line each: for whoever looks for the cause. */
 export function details({ failed }: Figure): string[] {
-  return [...failed]
-    .sort((a, b) => a.at - b.at)
-    .map(({ at, entry, code }) => `${at.toFixed(2).padStart(7)} s  ${code} through ${entry}`)
+  const seconds = new Map<number, Map<string, number>>()
+  for (const { at, code, entry } of [...failed].sort((a, b) => a.at - b.at)) {
+    const second = Math.floor(at)
+    const kinds = seconds.get(second) ?? new Map<string, number>()
+    seconds.set(second, kinds)
+    const kind = `${code} through ${entry}`
+    kinds.set(kind, (kinds.get(kind) ?? 0) + 1)
+  }
+  return [...seconds].map(
+    ([second, kinds]) => `${second} s: ${[...kinds].map(([kind, count]) => `${count} ${kind}`).join(', ')}`,
+  )
 }
 
 export function markdown(rows: readonly Row[]): string {

@@ -33,11 +33,8 @@ t.test('the table has both meshes side by side', async t => {
   )
 })
 
-t.test('requests that failed are told in the order in which they began', async t => {
-  t.same(details(some), [
-    '  -0.01 s  ECONNRESET through 192.168.77.2',
-    '   1.25 s  ETIMEDOUT through 192.168.77.1',
-  ])
+t.test('what failed is told by the second in which it began', async t => {
+  t.same(details(some), ['-1 s: 1 ECONNRESET through 192.168.77.2', '1 s: 1 ETIMEDOUT through 192.168.77.1'])
 })
 
 t.test('a mesh that fails to the end is unclean, unless the cause goes on', async t => {
