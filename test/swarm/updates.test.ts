@@ -1,0 +1,132 @@
+/**
+ * Updates of a Swarm service whose containers stop gracefully, published by a label on
+ * two nodes, under a load through both: no request fails, whatever Swarm does.
+ */
+import t, { type Test } from 'tap'
+import { Load } from '../helpers/clients.js'
+import type { Node } from '../helpers/lab.js'
+import { SwarmMesh } from '../helpers/swarm-mesh.js'
+import { sleep, waitFor } from '../helpers/wait.js'
+
+/** Requests a second through each node; the lab's one processor carries them beside all else. */
+const rate = 20
+/** For how many seconds a container serves on after SIGTERM, as a program does that knows of balancers. */
+const linger = '8'
+
+// A full pass takes seconds in the lab, and what Docker tells meanwhile waits for its end.
+const swarm = await SwarmMesh.start(t, 2, ['--resync', '60'])
+const { nodes } = swarm
+const [one, two] = nodes as [Node, Node]
+
+await one.docker.createService({
+  name: 'web',
+  replicas: 4,
+  command: ['web', '--linger', linger],
+  container: {
+    StopGracePeriod: 30e9,
+    // A container runs some time before its server listens; the mesh waits for its health.
+    Healthcheck: {
+      Test: ['CMD', 'wget', '-q', '-O', '/dev/null', 'http://127.0.0.1:80/health'],
+      Interval: 1e9,
+      Timeout: 10e9,
+      Retries: 30,
+    },
+  },
+  more: { Labels: { 'mesh.publish': '8888:80' } },
+})
+await one.tasks('web', 4)
+await swarm.settled(8888, 4)
+
+/** Works under a load, none of whose requests may fail. */
+async function underLoad(t: Test, work: () => Promise<void>): Promise<void> {
+  const loads = nodes.map(
+    node =>
+      new Load([`http://${node.address}:8888/`], rate, { timeout: 20, localAddress: swarm.clientOf(node) }),
+  )
+  const stop = () => Promise.all(loads.map(load => load.stop()))
+  t.teardown(stop)
+  await sleep(0.5)
+  const begun = performance.now()
+  await work()
+  await swarm.settled(8888, 4)
+  await sleep(0.5)
+  const reports = await stop()
+  const all = reports.reduce((sum, { ok, failed }) => sum + ok + failed, 0)
+  const slowest = Math.max(...reports.map(each => each.slowest))
+  t.comment(
+    `${((performance.now() - begun) / 1000).toFixed(1)} s, slowest answer ${Math.round(slowest)} ms, ` +
+      `${reports[0]?.containers.size} containers`,
+  )
+  t.same(
+    reports.flatMap(({ failures }) =>
+      failures.map(each => `${each.code} after ${Math.round(each.began - begun)} ms`),
+    ),
+    [],
+    `0 of ${all} requests fail`,
+  )
+}
+
+/** Until Swarm says so of an update that began after `begun`, milliseconds since 1970. */
+async function updated(state: 'completed' | 'rollback_completed', begun: number): Promise<void> {
+  type Status = { UpdateStatus?: { State: string; StartedAt: string } }
+  await waitFor(
+    async () => {
+      const { UpdateStatus } = await one.docker.call<Status>('GET', '/services/web')
+      return UpdateStatus?.State === state && Date.parse(UpdateStatus.StartedAt) >= begun
+    },
+    `update ${state}`,
+    180,
+    0.2,
+  )
+}
+
+for (const Order of ['start-first', 'stop-first'])
+  t.test(`a forced update, ${Order}, loses no request`, t =>
+    underLoad(t, async () => {
+      const begun = Date.now()
+      await one.docker.updateService('web', spec => {
+        spec.TaskTemplate.ForceUpdate++
+        spec.UpdateConfig = { Parallelism: 2, Order, Monitor: 1e8 }
+        spec.RollbackConfig = { Parallelism: 2, Order, Monitor: 1e8 }
+      })
+      await updated('completed', begun)
+    }),
+  )
+
+t.test('a rollback loses no request', t =>
+  underLoad(t, async () => {
+    type Service = { Version: { Index: number }; Spec: object }
+    const { Version, Spec } = await one.docker.call<Service>('GET', '/services/web')
+    const begun = Date.now()
+    await one.docker.call('POST', `/services/web/update?version=${Version.Index}&rollback=previous`, Spec)
+    await updated('rollback_completed', begun)
+  }),
+)
+
+t.test('scaling down and up loses no request', t =>
+  underLoad(t, async () => {
+    await one.docker.scale('web', 2)
+    await swarm.settled(8888, 2)
+    await one.docker.scale('web', 4)
+  }),
+)
+
+t.test('a node that Swarm drains loses no request', t =>
+  underLoad(t, async () => {
+    type SwarmNode = {
+      ID: string
+      Version: { Index: number }
+      Spec: object
+      Description: { Hostname: string }
+    }
+    const all = await one.docker.call<SwarmNode[]>('GET', '/nodes')
+    const { ID, Version, Spec } = all.find(({ Description }) => Description.Hostname === 'node2')!
+    const drained = { ...Spec, Availability: 'drain' }
+    await one.docker.call('POST', `/nodes/${ID}/update?version=${Version.Index}`, drained)
+    await waitFor(
+      async () => (await two.docker.call<unknown[]>('GET', '/containers/json')).length === 0,
+      'no task on node2',
+      120,
+    )
+  }),
+)
