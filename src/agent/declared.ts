@@ -92,11 +92,19 @@ function wantedOf(publication: Publication, former: Service | undefined): Public
 function isSettled(publication: Publication, former: Service | undefined): boolean {
   if (!former) return false
   const { declaredBy, problems, ...standing } = former
-  return declaredBy === 'swarm' && isDeepStrictEqual(wantedOf(publication, former), standing)
+  const wanted = wantedOf(publication, former)
+  const vip = keepsVip(publication.vip, former.vip) ? former.vip : publication.vip
+  return declaredBy === 'swarm' && isDeepStrictEqual({ ...wanted, vip }, standing)
+}
+
+/** Whether a service that asks for `wanted` may go on with the VIP it has. */
+function keepsVip(wanted: string, has: string | null): boolean {
+  if (wanted === 'auto') return true
+  return wanted === (has ?? 'none')
 }
 
 function unpublished(name: string): Service {
-  return { ...publicationOf(name), ports: [], declaredBy: 'swarm', problems: [] }
+  return { ...publicationOf(name), ports: [], vip: null, declaredBy: 'swarm', problems: [] }
 }
 
 function withProblems(service: Service, problems: readonly string[]): Service {

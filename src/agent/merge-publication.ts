@@ -42,6 +42,13 @@ export function mergePublication(
     endpoints: [...former.endpoints, ...endpoints],
     scheduler: given.has('scheduler') ? publication.scheduler : former.scheduler,
     drain: given.has('drain') ? publication.drain : former.drain,
+    vip: former.vip ?? publication.vip,
+    vipPorts: former.vipPorts,
+    endpointMode: former.endpointMode,
+    persistence: former.persistence,
+    weights: former.weights,
+    aliases: former.aliases,
+    scopes: former.scopes,
   }
 }
 

@@ -55,7 +55,7 @@ export const choiceRange: PortRange = { first: 30_000, last: 32_767 }
  * publication replaces: it stands in nobody's way, and ports it already has are
  * not questioned again. Ports still to be chosen are left out.
  */
-export function checkPublication(publication: Publication, use: PortUse): void {
+export function checkPublication(publication: Pick<Publication, 'name' | 'ports'>, use: PortUse): void {
   const former = use.services.find(service => service.name === publication.name)
   for (const [index, port] of publication.ports.entries()) {
     if (port.published === null) continue
@@ -144,7 +144,7 @@ export function settlePorts(
     port.published = { first: chosen, last: chosen }
   }
   const settled = ports.map(port => ({ ...port, published: port.published! }))
-  const service: Service = { ...publication, ports: settled, declaredBy, problems: [] }
+  const service: Service = { ...publication, ports: settled, vip: null, declaredBy, problems: [] }
   checkPublication(service, use)
   return service
 }

@@ -7,10 +7,13 @@ import { formatPort, lengthOf, type PortSpec } from './ports.js'
 import {
   defaultDrain,
   defaultScheduler,
+  type EndpointMode,
   type FixedEndpoint,
+  type LabelWeight,
   type Scheduler,
   type Selector,
   schedulers,
+  type VipPort,
 } from './service.js'
 
 export interface Publication {
@@ -22,6 +25,15 @@ export interface Publication {
   readonly scheduler: Scheduler
   /** Seconds, 0–86400. */
   readonly drain: number
+  /** `auto`: the mesh chooses one; `none`; or the IPv4 address that is wanted. */
+  readonly vip: string
+  readonly vipPorts: readonly VipPort[]
+  readonly endpointMode: EndpointMode
+  /** Seconds, 0–86400. */
+  readonly persistence: number
+  readonly weights: readonly LabelWeight[]
+  readonly aliases: readonly string[]
+  readonly scopes: readonly string[]
 }
 
 /** A publication of `name` with every other field at its default or as given. */
@@ -33,6 +45,13 @@ export function publicationOf(name: string, fields: Partial<Omit<Publication, 'n
     endpoints: fields.endpoints ?? [],
     scheduler: fields.scheduler ?? defaultScheduler,
     drain: fields.drain ?? defaultDrain,
+    vip: fields.vip ?? 'auto',
+    vipPorts: fields.vipPorts ?? [],
+    endpointMode: fields.endpointMode ?? 'vip',
+    persistence: fields.persistence ?? 0,
+    weights: fields.weights ?? [],
+    aliases: fields.aliases ?? [],
+    scopes: fields.scopes ?? [],
   }
 }
 

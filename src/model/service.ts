@@ -1,7 +1,7 @@
 /**
  * What a person publishes: a service, its ports, and which containers answer for it.
  */
-import type { PublishedPort } from './ports.js'
+import type { PortRange, Protocol, PublishedPort } from './ports.js'
 
 /** Label → value that a container must carry. `mesh.container` stands for the container's name. */
 export type Selector = Readonly<Record<string, string>>
@@ -47,6 +47,25 @@ export interface FixedEndpoint {
 export const declarers = ['meshctl', 'swarm'] as const
 export type Declarer = (typeof declarers)[number]
 
+/** A port at which a service's VIP answers, and the port of the endpoints it leads to: ranges of equal length. */
+export interface VipPort {
+  readonly protocol: Protocol
+  readonly port: PortRange
+  readonly target: PortRange
+}
+
+/** What a service's name stands for: its VIP, or the addresses of its endpoints. */
+export const endpointModes = ['vip', 'dnsrr'] as const
+export type EndpointMode = (typeof endpointModes)[number]
+
+/** Endpoints whose container carries the label get this weight instead of 1. */
+export interface LabelWeight {
+  readonly label: string
+  readonly value: string
+  /** Share of new connections, 0–65535. */
+  readonly weight: number
+}
+
 export interface Service {
   /** Unique in the mesh. */
   readonly name: string
@@ -58,6 +77,19 @@ export interface Service {
   readonly scheduler: Scheduler
   /** Longest time a leaving endpoint keeps its connections, seconds, 0–86400. */
   readonly drain: number
+  /** Its address in the mesh, out of the VIP pool, the same for its whole life; null: none. */
+  readonly vip: string | null
+  /** Ports of the VIP besides the targets of published ports (`vipPortsOf` has all). */
+  readonly vipPorts: readonly VipPort[]
+  readonly endpointMode: EndpointMode
+  /** How long a client stays with its endpoint after its last connection, seconds, 1–86400; 0: not at all. */
+  readonly persistence: number
+  /** The first that an endpoint's container matches counts. */
+  readonly weights: readonly LabelWeight[]
+  /** Further names. */
+  readonly aliases: readonly string[]
+  /** Only callers that share one of them see the service; none: everybody does. */
+  readonly scopes: readonly string[]
   readonly declaredBy: Declarer
   /** What is wrong with the labels of the Swarm service of that name, a sentence each. They change nothing here. */
   readonly problems: readonly string[]

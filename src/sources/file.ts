@@ -29,7 +29,7 @@ function settled(publication: Publication): Service {
       `write PUBLISHED:${port.target.first}, or use meshctl apply`,
     )
   })
-  return { ...publication, ports, declaredBy: 'meshctl', problems: [] }
+  return { ...publication, ports, vip: null, declaredBy: 'meshctl', problems: [] }
 }
 
 export class FileSource implements Source<ServiceSnapshot> {

@@ -3,7 +3,7 @@
  */
 import { z } from 'zod'
 import { lengthOf, protocols } from '../model/ports.js'
-import { declarers, type Service, schedulers } from '../model/service.js'
+import { declarers, endpointModes, type Service, schedulers } from '../model/service.js'
 
 const port = z.int().min(1).max(65535)
 const range = z
@@ -15,6 +15,10 @@ const publishedPort = z
   .strictObject({ protocol: z.enum(protocols), published: range, target: range, address: address.nullable() })
   .refine(spec => lengthOf(spec.published) === lengthOf(spec.target), 'the two ranges differ in length')
 
+const vipPort = z
+  .strictObject({ protocol: z.enum(protocols), port: range, target: range })
+  .refine(spec => lengthOf(spec.port) === lengthOf(spec.target), 'the two ranges differ in length')
+
 export const serviceForm = z.strictObject({
   name: z.string().min(1),
   ports: z.array(publishedPort),
@@ -22,6 +26,16 @@ export const serviceForm = z.strictObject({
   endpoints: z.array(z.strictObject({ address, port: port.nullable() })),
   scheduler: z.enum(schedulers),
   drain: z.number().min(0).max(86400),
+  // Absent from what was stored before there were VIPs.
+  vip: address.nullable().default(null),
+  vipPorts: z.array(vipPort).default([]),
+  endpointMode: z.enum(endpointModes).default('vip'),
+  persistence: z.int().min(0).max(86400).default(0),
+  weights: z
+    .array(z.strictObject({ label: z.string().min(1), value: z.string(), weight: z.int().min(0).max(65535) }))
+    .default([]),
+  aliases: z.array(z.string().min(1)).default([]),
+  scopes: z.array(z.string().min(1)).default([]),
   // Absent from what was stored before there were labels.
   declaredBy: z.enum(declarers).default('meshctl'),
   problems: z.array(z.string()).default([]),

@@ -38,6 +38,13 @@ export function service(name: string, specs: string[], fields: Partial<Service> 
   return {
     ...publicationOf(name, { selector: { app: name } }),
     ports: specs.map(spec => parsePortSpec(spec) as PublishedPort),
+    vip: null,
+    vipPorts: [],
+    endpointMode: 'vip',
+    persistence: 0,
+    weights: [],
+    aliases: [],
+    scopes: [],
     declaredBy: 'meshctl',
     problems: [],
     ...fields,

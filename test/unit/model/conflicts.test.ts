@@ -16,6 +16,13 @@ const asking = (name: string, ...specs: string[]) => publicationOf(name, { ports
 const service = (name: string, ...specs: string[]): Service => ({
   ...asking(name),
   ports: specs.map(spec => parsePortSpec(spec) as PublishedPort),
+  vip: null,
+  vipPorts: [],
+  endpointMode: 'vip',
+  persistence: 0,
+  weights: [],
+  aliases: [],
+  scopes: [],
   declaredBy: 'meshctl',
   problems: [],
 })

@@ -9,6 +9,13 @@ t.test('a publication has defaults for all but its name', async t => {
     endpoints: [],
     scheduler: 'rr',
     drain: 30,
+    vip: 'auto',
+    vipPorts: [],
+    endpointMode: 'vip',
+    persistence: 0,
+    weights: [],
+    aliases: [],
+    scopes: [],
   })
   t.match(publicationOf('web', { scheduler: 'lc', drain: 0 }), { scheduler: 'lc', drain: 0 })
 })

@@ -50,6 +50,13 @@ function service(name: string, specs: string[], fields: Partial<Service> = {}): 
   return {
     ...publicationOf(name, { selector: { app: 'web' } }),
     ports: specs.map(spec => parsePortSpec(spec) as PublishedPort),
+    vip: null,
+    vipPorts: [],
+    endpointMode: 'vip',
+    persistence: 0,
+    weights: [],
+    aliases: [],
+    scopes: [],
     declaredBy: 'meshctl',
     problems: [],
     ...fields,
