@@ -16,19 +16,26 @@ import { createSysctlDriver, type SysctlName } from './sysctls.js'
 export interface DriverOptions {
   /** As `findVariant` found it. */
   readonly variant: Variant
+  /** Whether objects of IPv6 may be wanted; false unless given. */
+  readonly ipv6?: boolean
   /** Connections, shared by all; the caller closes them in the end. Without, they live as long as the process. */
   readonly sockets?: Sockets
   /** Parameters whose values are observed from the first pass on. */
   readonly sysctls?: readonly SysctlName[]
 }
 
-export function createDrivers({ variant, sockets = new Sockets(), sysctls }: DriverOptions): Driver[] {
+export function createDrivers({
+  variant,
+  ipv6 = false,
+  sockets = new Sockets(),
+  sysctls,
+}: DriverOptions): Driver[] {
   return [
     createNamespaceDriver(sockets),
     createLinkDriver(sockets),
     createSysctlDriver(sysctls),
     createSetDriver(sockets),
-    createIptablesDriver(variant),
+    createIptablesDriver(variant, ipv6),
     createIpvsDriver(sockets),
   ]
 }

@@ -13,6 +13,8 @@ const protocolNames: Readonly<Record<string, string>> = {
   '1': 'icmp',
   '6': 'tcp',
   '17': 'udp',
+  '58': 'ipv6-icmp',
+  icmpv6: 'ipv6-icmp',
   '132': 'sctp',
 }
 const icmpTypes: Readonly<Record<string, string>> = {
@@ -52,9 +54,9 @@ function hex(value: number): string {
   return `0x${(value >>> 0).toString(16)}`
 }
 
-/** `10.0.0.1` → `10.0.0.1/32`, `10.0.0.0/255.0.0.0` → `10.0.0.0/8`. */
+/** `10.0.0.1` → `10.0.0.1/32`, `10.0.0.0/255.0.0.0` → `10.0.0.0/8`, `fd4d::1` → `fd4d::1/128`. */
 function normaliseNetwork(text: string): string {
-  const [address = '', mask = '32'] = text.split('/')
+  const [address = '', mask = text.includes(':') ? '128' : '32'] = text.split('/')
   if (!mask.includes('.')) return `${address}/${mask}`
   const bits = mask
     .split('.')

@@ -1,9 +1,9 @@
 /**
- * The text that `iptables-save` prints, read: tables, chains, rules, and which of
+ * The text that `iptables-save` or `ip6tables-save` prints, read: tables, chains, rules, and which of
  * them are the mesh's. Pure; iptables.ts runs the program and iptables-restore.ts
  * writes the other direction.
  */
-import type { ChainObject, JumpObject, KernelObject, Place, Table } from '../kernel/objects.js'
+import type { ChainObject, Family, JumpObject, KernelObject, Place, Table } from '../kernel/objects.js'
 import { chainPrefix } from '../kernel/ownership.js'
 import { normaliseRule, splitTarget } from './iptables-rule.js'
 
@@ -78,14 +78,14 @@ export function findJumps(chains: ReadonlyMap<string, SavedChain>): FoundJump[] 
  * What a saved table set holds of ours. A jump that stands behind rules of others,
  * or more than once, is observed with a match that says so and that no wanted jump has.
  */
-export function observedObjects(tables: SavedTables, place: Place): KernelObject[] {
+export function observedObjects(tables: SavedTables, place: Place, family: Family = 'inet'): KernelObject[] {
   const objects: KernelObject[] = []
   for (const [tableName, chains] of tables) {
     const table = tableName as Table
     for (const chain of chains.values()) {
       if (!isOurs(chain.name)) continue
       const rules = chain.rules.map(normaliseRule)
-      objects.push({ kind: 'chain', place, table, name: chain.name, rules } satisfies ChainObject)
+      objects.push({ kind: 'chain', place, family, table, name: chain.name, rules } satisfies ChainObject)
     }
     const byEnds = new Map<string, FoundJump[]>()
     for (const jump of findJumps(chains)) {
@@ -93,17 +93,17 @@ export function observedObjects(tables: SavedTables, place: Place): KernelObject
       const key = `${jump.from} ${jump.to}`
       byEnds.set(key, [...(byEnds.get(key) ?? []), jump])
     }
-    for (const copies of byEnds.values()) objects.push(observedJump(copies, place, table))
+    for (const copies of byEnds.values()) objects.push(observedJump(copies, place, family, table))
   }
   return objects
 }
 
-function observedJump(copies: readonly FoundJump[], place: Place, table: Table): JumpObject {
+function observedJump(copies: readonly FoundJump[], place: Place, family: Family, table: Table): JumpObject {
   const [jump] = copies
   const { from, to, match } = jump!
   const flaws = []
   if (copies.length > 1) flaws.push(`${copies.length} copies`)
   if (!jump!.first) flaws.push(`at rule ${jump!.position}`)
   const suffix = flaws.length > 0 ? ` (${flaws.join(', ')})` : ''
-  return { kind: 'jump', place, table, from, to, match: `${match}${suffix}`.trimStart() }
+  return { kind: 'jump', place, family, table, from, to, match: `${match}${suffix}`.trimStart() }
 }

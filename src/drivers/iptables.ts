@@ -1,13 +1,13 @@
 /**
  * Driver of chains and jumps: `iptables-save` to observe, one `iptables-restore
- * --noflush` per place to apply. Chains and rules of others are never named in what
+ * --noflush` per place and family to apply. Chains and rules of others are never named in what
  * it writes. The text itself is read and written by iptables-save.ts and
  * iptables-restore.ts.
  */
 import { MeshError, ProgramError } from '../errors.js'
 import type { Change } from '../kernel/change.js'
 import type { Driver, Places } from '../kernel/driver.js'
-import type { KernelObject, Place } from '../kernel/objects.js'
+import type { ChainObject, Family, JumpObject, KernelObject, Place } from '../kernel/objects.js'
 import { failingLine, type RestoreLine, restoreLines } from './iptables-restore.js'
 import { observedObjects, parseSave, type SavedTables } from './iptables-save.js'
 import type { Variant } from './iptables-variant.js'
@@ -17,54 +17,83 @@ import { loadModule, runProgram } from './programs.js'
 /** Chains of ours exist in these places only; containers are left alone. */
 const ownPlaces: readonly Place[] = ['host', 'mesh']
 
-export function createIptablesDriver(variant: Variant): Driver {
+/** One of the iptables of the kernel: variant and family, in the namespace at `path`. */
+interface Iptables {
+  readonly variant: Variant
+  readonly family: Family
+  readonly path: string | null
+}
+
+/** `iptables-legacy`, `ip6tables-nft`. */
+function programOf({ variant, family }: Iptables): string {
+  return `${family === 'inet6' ? 'ip6tables' : 'iptables'}-${variant}`
+}
+
+/** `ipv6`: whether ip6tables is wanted. Where it is not, it is read only as long as it holds something of ours. */
+export function createIptablesDriver(variant: Variant, ipv6 = false): Driver {
+  let mayHoldIpv6 = true
   return {
     name: 'iptables',
     kinds: ['chain', 'jump'],
     async observe(places) {
-      const found = await Promise.all(
-        ownPlaces.filter(place => places.has(place)).map(place => observePlace(variant, place, places)),
-      )
-      return { objects: found.flat() }
+      const own = ownPlaces.filter(place => places.has(place))
+      const look = (family: Family) =>
+        Promise.all(own.map(place => observePlace(variant, family, place, places))).then(found =>
+          found.flat(),
+        )
+      const objects = await look('inet')
+      if (ipv6) return { objects: [...objects, ...(await look('inet6'))] }
+      if (!mayHoldIpv6) return { objects }
+      // Nobody wants it: a machine without ip6tables has none either.
+      const left = await look('inet6').catch(() => [])
+      mayHoldIpv6 = left.length > 0
+      return { objects: [...objects, ...left] }
     },
     async apply(changes, places) {
       const outcomes = new Outcomes()
-      for (const [place, own] of groupByPlace(changes)) {
-        try {
-          await applyInPlace(variant, pathOf(places, place), own, outcomes)
-        } catch (error) {
-          outcomes.failAll(own, error)
+      for (const [place, all] of groupByPlace(changes))
+        for (const family of ['inet', 'inet6'] as const) {
+          const own = all.filter(({ object }) => (object as ChainObject | JumpObject).family === family)
+          if (own.length === 0) continue
+          try {
+            await applyInPlace({ variant, family, path: pathOf(places, place) }, own, outcomes)
+          } catch (error) {
+            outcomes.failAll(own, error)
+          }
         }
-      }
       return outcomes.list(changes)
     },
   }
 }
 
-async function observePlace(variant: Variant, place: Place, places: Places): Promise<KernelObject[]> {
+async function observePlace(
+  variant: Variant,
+  family: Family,
+  place: Place,
+  places: Places,
+): Promise<KernelObject[]> {
   try {
-    return observedObjects(await save(variant, pathOf(places, place)), place)
+    return observedObjects(await save({ variant, family, path: pathOf(places, place) }), place, family)
   } catch (error) {
     if (placeIsGone(error)) return []
     throw error
   }
 }
 
-async function save(variant: Variant, path: string | null): Promise<SavedTables> {
-  return parseSave((await runProgram([`iptables-${variant}-save`], path)).stdout)
+async function save(iptables: Iptables): Promise<SavedTables> {
+  return parseSave((await runProgram([`${programOf(iptables)}-save`], iptables.path)).stdout)
 }
 
 async function applyInPlace(
-  variant: Variant,
-  path: string | null,
+  iptables: Iptables,
   changes: readonly Change[],
   outcomes: Outcomes,
 ): Promise<void> {
-  const error = await restore(variant, path, restoreLines(changes, await save(variant, path)))
+  const error = await restore(iptables, restoreLines(changes, await save(iptables)))
   if (error === null) return
   // one bad rule must not keep the others out: each on its own, and it alone keeps the error
   if (changes.length === 1) outcomes.fail(changes[0]!, error)
-  else await applySingly(variant, path, changes, outcomes)
+  else await applySingly(iptables, changes, outcomes)
 }
 
 /**
@@ -72,8 +101,7 @@ async function applyInPlace(
  * refer to another that comes later. What is left over has its own error.
  */
 async function applySingly(
-  variant: Variant,
-  path: string | null,
+  iptables: Iptables,
   changes: readonly Change[],
   outcomes: Outcomes,
 ): Promise<void> {
@@ -81,7 +109,7 @@ async function applySingly(
   for (;;) {
     const failed: { change: Change; error: Error }[] = []
     for (const change of pending) {
-      const error = await restore(variant, path, restoreLines([change], await save(variant, path)))
+      const error = await restore(iptables, restoreLines([change], await save(iptables)))
       if (error) failed.push({ change, error })
     }
     if (failed.length === 0 || failed.length === pending.length) {
@@ -93,13 +121,10 @@ async function applySingly(
 }
 
 /** Runs iptables-restore over the lines; null when it went well or nothing was to do. Throws only if the place is gone. */
-async function restore(
-  variant: Variant,
-  path: string | null,
-  lines: readonly RestoreLine[],
-): Promise<Error | null> {
+async function restore(iptables: Iptables, lines: readonly RestoreLine[]): Promise<Error | null> {
   if (lines.length === 0) return null
-  const argv = [`iptables-${variant}-restore`, '--noflush', '-w', '10']
+  const { variant, path } = iptables
+  const argv = [`${programOf(iptables)}-restore`, '--noflush', '-w', '10']
   const text = `${lines.map(line => line.text).join('\n')}\n`
   try {
     await runProgram(argv, path, text)
@@ -109,28 +134,32 @@ async function restore(
     const table = missingTable(error.stderr)
     if (table === null) return withLine(error, lines)
     // kernels without automatic loading: once more with the table's module
-    if (variant === 'legacy' && (await loadModule(`iptable_${table}`)))
+    if (variant === 'legacy' && (await loadModule(moduleOf(iptables, table))))
       return runProgram(argv, path, text).then(
         () => null,
         again => withLine(again as Error, lines),
       )
-    return noTable(variant, table, error)
+    return noTable(iptables, table, error)
   }
 }
 
 /** The table a program could not open, because the kernel has none of that name; else null. */
 export function missingTable(stderr: string): string | null {
-  const legacy = /(?:unable to initialize table|can't initialize iptables table) [`']?(\w+)/.exec(stderr)
+  const legacy = /(?:unable to initialize table|can't initialize ip6?tables table) [`']?(\w+)/.exec(stderr)
   const nft = /TABLE_ADD failed \([^)]*\): table (\w+)/.exec(stderr)
   return legacy?.[1] ?? nft?.[1] ?? null
 }
 
-function noTable(variant: Variant, table: string, cause: Error): MeshError {
+function moduleOf({ family }: Iptables, table: string): string {
+  return `${family === 'inet6' ? 'ip6table' : 'iptable'}_${table}`
+}
+
+function noTable(iptables: Iptables, table: string, cause: Error): MeshError {
   const remedy =
-    variant === 'legacy'
-      ? `modprobe iptable_${table}, or have the agent use nft`
+    iptables.variant === 'legacy'
+      ? `modprobe ${moduleOf(iptables, table)}, or have the agent use nft`
       : 'modprobe nf_tables nft_compat nft_chain_nat, or have the agent use legacy'
-  const reason = `the kernel has no iptables table ${table} (${variant}): ${remedy}`
+  const reason = `the kernel has no table ${table} of ${programOf(iptables)}: ${remedy}`
   return new MeshError('MESH_UNSUPPORTED', reason, { cause })
 }
 

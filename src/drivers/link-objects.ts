@@ -122,7 +122,7 @@ function placeObjects(
   const objects: KernelObject[] = []
   for (const { linkIndex, address } of reading.addresses) {
     const link = names.get(linkIndex)
-    if (link !== undefined) objects.push({ kind: 'address', place, link, address })
+    if (link !== undefined && !isLinkLocal(address)) objects.push({ kind: 'address', place, link, address })
   }
   const broken = new Set(
     ownLinks(place, reading)
@@ -136,6 +136,11 @@ function placeObjects(
   }
   for (const rule of reading.rules) if (rule.protocol === meshProtocol) objects.push(ruleObject(place, rule))
   return objects
+}
+
+/** `fe80::1/64`: the kernel gives one to each link. */
+function isLinkLocal(address: string): boolean {
+  return address.startsWith('fe80:')
 }
 
 /**
@@ -172,7 +177,6 @@ export function routeConfiguration(route: RouteObject, linkIndex: number | null)
   }
 }
 
-const fromAll = '0.0.0.0/0'
 const allBits = 0xffffffff // the kernel's own choice of FRA_FWMASK
 const udp = 17 // IPPROTO_UDP, linux/in.h
 
@@ -182,7 +186,7 @@ function ruleObject(place: Place, rule: RuleReading): RuleObject {
     kind: 'rule',
     place,
     priority,
-    source: rule.source ?? fromAll,
+    source: rule.source,
     table,
     ...(rule.goto === null ? {} : { goto: rule.goto }),
     ...(rule.fwmark === null ? {} : { fwmark: rule.fwmark }),
@@ -201,7 +205,7 @@ export function ruleConfiguration(rule: RuleObject) {
   return {
     priority,
     table,
-    source: source === fromAll ? null : source,
+    source,
     protocol: meshProtocol,
     goto: rule.goto ?? null,
     fwmark: fwmark ?? null,

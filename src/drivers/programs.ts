@@ -10,7 +10,7 @@ import { runInNamespace } from '../netlink/addon.js'
 const packages: Readonly<Record<string, string>> = { modprobe: 'kmod', conntrack: 'conntrack' }
 
 function packageOf(program: string): string {
-  return packages[program] ?? (program.startsWith('iptables') ? 'iptables' : program)
+  return packages[program] ?? (/^ip6?tables/.test(program) ? 'iptables' : program)
 }
 
 export interface ProgramResult {

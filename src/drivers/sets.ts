@@ -5,9 +5,10 @@
 import { MeshError, NetlinkError } from '../errors.js'
 import type { Change } from '../kernel/change.js'
 import type { Driver, Places } from '../kernel/driver.js'
-import type { EntryObject, KernelObject, Place, SetObject, SetType } from '../kernel/objects.js'
+import type { EntryObject, Family, KernelObject, Place, SetObject, SetType } from '../kernel/objects.js'
 import { setPrefix } from '../kernel/ownership.js'
 import type { NetlinkConnection } from '../netlink/connection.js'
+import { type AddressFamily, inet, inet6 } from '../netlink/ip.js'
 import {
   addEntry,
   createSet,
@@ -15,6 +16,7 @@ import {
   destroySet,
   listEntries,
   listSets,
+  type SetConfiguration,
   swapSets,
 } from '../netlink/ipset.js'
 import type { Request } from '../netlink/message.js'
@@ -95,9 +97,9 @@ async function observePlace(sockets: Sockets, places: Places, place: Place): Pro
       const sets = (await connection.dump(listSets())).filter(({ name }) => name.startsWith(setPrefix))
       const elements = await connection.dumpAll(sets.map(({ name }) => listEntries(name)))
       const objects: KernelObject[] = []
-      for (const [i, { name, type, skbinfo }] of sets.entries()) {
+      for (const [i, { name, type, family, skbinfo }] of sets.entries()) {
         // A type we do not know comes from a hand; it differs from any wanted one.
-        objects.push({ kind: 'set', place, name, type: type as SetType, skbinfo })
+        objects.push({ kind: 'set', place, name, type: type as SetType, family: familyName(family), skbinfo })
         for (const { element, mark } of (elements[i] ?? []).flat())
           objects.push({ kind: 'entry', place, set: name, element, mark })
       }
@@ -191,10 +193,18 @@ function explain(change: Change, error: Error): Error {
   return new MeshError('MESH_UNSUPPORTED', reason, { cause: error })
 }
 
+function familyName(family: AddressFamily): Family {
+  return family === inet6 ? 'inet6' : 'inet'
+}
+
+function configurationOf({ name, type, family, skbinfo }: SetObject): SetConfiguration {
+  return { name, type, family: family === 'inet6' ? inet6 : inet, skbinfo }
+}
+
 function requestFor(change: Change): Request {
   const object = change.object as SetObject | EntryObject
   const removing = change.type === 'remove'
-  if (object.kind === 'set') return removing ? destroySet(object.name) : createSet(object)
+  if (object.kind === 'set') return removing ? destroySet(object.name) : createSet(configurationOf(object))
   return removing
     ? deleteEntry(object.set, object.element)
     : addEntry(object.set, object.element, object.mark)
@@ -223,7 +233,7 @@ async function replaceSet(set: SetObject, connection: NetlinkConnection): Promis
     return error ?? null
   }
   await one(destroySet(spareName))
-  const created = await one(createSet({ ...set, name: spareName }))
+  const created = await one(createSet({ ...configurationOf(set), name: spareName }))
   if (created) throw created
   await copyEntries(set, connection)
   const swapped = await one(swapSets(spareName, set.name))
@@ -233,7 +243,7 @@ async function replaceSet(set: SetObject, connection: NetlinkConnection): Promis
   if (swapped.errnoName !== 'IPSET_ERR_TYPE_MISMATCH') throw swapped
   const destroyed = await one(destroySet(set.name))
   if (destroyed) throw destroyed
-  const again = await one(createSet(set))
+  const again = await one(createSet(configurationOf(set)))
   if (again) throw again
 }
 

@@ -30,10 +30,17 @@ const order: readonly Kind[] = [
 
 const ranks = Object.fromEntries(order.map((kind, i) => [kind, i * 2])) as Readonly<Record<Kind, number>>
 
-/** Rank of an object; the host's own set elements come after the sandbox's maps. */
+/**
+ * Rank of an object. The host's own set elements come after the sandbox's maps. What
+ * a link begins with is set before it is made, and before it gets an address whether
+ * IPv6 is on there.
+ */
 export function rankOf(object: KernelObject): number {
   const rank = ranks[object.kind]
-  return object.kind === 'entry' && object.place === 'host' ? rank + 1 : rank
+  if (object.kind === 'entry' && object.place === 'host') return rank + 1
+  if (object.kind === 'sysctl' && object.name.startsWith('net.ipv6.conf.'))
+    return object.name.startsWith('net.ipv6.conf.default.') ? ranks.namespace + 1 : ranks.vxlan + 1
+  return rank
 }
 
 /** Whether two objects of one key hold the same configuration. */

@@ -16,6 +16,16 @@ export function containerPlace(id: string, pid: number): Place {
   return `container:${id}@${pid}`
 }
 
+/**
+ * IPv4 or IPv6. Objects with an address show theirs by it; addresses of IPv6 are written
+ * as RFC 5952 has it: `fd4d::1`.
+ */
+export type Family = 'inet' | 'inet6'
+
+export function familyOf(address: string): Family {
+  return address.includes(':') ? 'inet6' : 'inet'
+}
+
 /** The sandbox's existence: a namespace kept by a bind mount at `path`. */
 export interface NamespaceObject {
   readonly kind: 'namespace'
@@ -56,7 +66,7 @@ export interface VxlanObject {
   readonly mtu: number
 }
 
-/** A permanent neighbour: which MAC an IPv4 address on a VXLAN device has. */
+/** A permanent neighbour: which MAC an address on a VXLAN device has. */
 export interface NeighbourObject {
   readonly kind: 'neighbour'
   readonly place: Place
@@ -77,12 +87,12 @@ export interface ForwardingObject {
   readonly destination: string
 }
 
-/** An IPv4 address on a link; `/32` unless a prefix is written. */
+/** An address on a link, with its prefix; those that the kernel itself gives a link, fe80::/10, are none. */
 export interface AddressObject {
   readonly kind: 'address'
   readonly place: Place
   readonly link: string
-  /** `10.254.0.1/32`. */
+  /** `10.254.0.1/32`, `fd4d::1/128`. */
   readonly address: string
 }
 
@@ -92,7 +102,7 @@ export interface RouteObject {
   readonly place: Place
   /** Routing table id; 254 is main. */
   readonly table: number
-  /** `0.0.0.0/0` or `10.254.0.5/32`. */
+  /** `0.0.0.0/0`, `10.254.0.5/32`, `::/0`. */
   readonly destination: string
   readonly link: string
   /** Next hop, or null for a destination on the link itself. Always installed `onlink`. */
@@ -109,7 +119,7 @@ export interface RuleObject {
   readonly kind: 'rule'
   readonly place: Place
   readonly priority: number
-  /** `10.254.0.5/32`, or `0.0.0.0/0` for packets whose source is not chosen yet. */
+  /** `10.254.0.5/32`, or `0.0.0.0/0` (`::/0`) for packets whose source is not chosen yet. */
   readonly source: string
   /** 0 in a rule with `goto`. */
   readonly table: number
@@ -141,10 +151,12 @@ export interface SetObject {
   readonly place: Place
   readonly name: string
   readonly type: SetType
+  /** Of its addresses; a bitmap:port set, which has none and serves both, is `inet`. */
+  readonly family: Family
   readonly skbinfo: boolean
 }
 
-/** One element of an ipset, written as `ipset` prints it: `8888`, `10.0.0.1,tcp:80`, `172.17.0.2,10.254.0.3`. */
+/** One element of an ipset, as `ipset` prints it: `8888`, `10.0.0.1,tcp:80`, `fd4d::9,fd4d::3`. */
 export interface EntryObject {
   readonly kind: 'entry'
   readonly place: Place
@@ -160,6 +172,7 @@ export type Table = 'raw' | 'mangle' | 'nat' | 'filter'
 export interface ChainObject {
   readonly kind: 'chain'
   readonly place: Place
+  readonly family: Family
   readonly table: Table
   readonly name: string
   readonly rules: readonly string[]
@@ -169,6 +182,7 @@ export interface ChainObject {
 export interface JumpObject {
   readonly kind: 'jump'
   readonly place: Place
+  readonly family: Family
   readonly table: Table
   /** Built-in chain: `PREROUTING`. */
   readonly from: string
@@ -270,9 +284,9 @@ export function keyOf(object: KernelObject): string {
     case 'entry':
       return `entry ${object.place} ${object.set} ${object.element}`
     case 'chain':
-      return `chain ${object.place} ${object.table} ${object.name}`
+      return `chain ${object.place} ${tableOf(object)} ${object.name}`
     case 'jump':
-      return `jump ${object.place} ${object.table} ${object.from} ${object.to}`
+      return `jump ${object.place} ${tableOf(object)} ${object.from} ${object.to}`
     case 'virtualService':
       return `virtualService ${object.fwmark}`
     case 'destination':
@@ -282,6 +296,11 @@ export function keyOf(object: KernelObject): string {
     case 'timeouts':
       return 'timeouts'
   }
+}
+
+/** `nat`, or `ip6 nat`. */
+function tableOf({ family, table }: ChainObject | JumpObject): string {
+  return family === 'inet6' ? `ip6 ${table}` : table
 }
 
 /** ` fwmark 18`, ` fwmark 18/255`, or the empty text. */

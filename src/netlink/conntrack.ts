@@ -1,21 +1,30 @@
 /**
- * Connection tracking over nfnetlink: finding and deleting IPv4 flows, so that an
- * endpoint that died leaves no UDP flow behind. IPVS keeps connections of its own,
+ * Connection tracking over nfnetlink: finding and deleting flows of both families, so
+ * that an endpoint that died leaves no UDP flow behind. IPVS keeps connections of its own,
  * which are not these.
  */
-import { attributes, ipv4, u8, u16be, u32be, type Values } from './attributes.js'
+import { attributes, u8, u16be, u32be, type Values } from './attributes.js'
 import type { NetlinkConnection } from './connection.js'
+import { familyOf, inet6, ip } from './ip.js'
 import { flags, type Query, type Request } from './message.js'
 
 const subsystem = 1 // NFNL_SUBSYS_CTNETLINK, linux/netfilter/nfnetlink.h
-const inet = 2 // AF_INET
+const everyFamily = 0 // AF_UNSPEC
 /** IPCTNL_MSG_CT_*, linux/netfilter/nfnetlink_conntrack.h. */
 const commands = { get: 1, delete: 2, getStats: 5 } as const
 const noEntry = 2 // ENOENT, errno.h
 
-/** CTA_IP_* and CTA_PROTO_*, linux/netfilter/nfnetlink_conntrack.h. */
+/** CTA_IP_*, linux/netfilter/nfnetlink_conntrack.h; a tuple has two of them. */
+const addressAttributes = attributes({
+  source: [1, ip], // CTA_IP_V4_SRC
+  destination: [2, ip], // CTA_IP_V4_DST
+  source6: [3, ip], // CTA_IP_V6_SRC
+  destination6: [4, ip], // CTA_IP_V6_DST
+})
+
+/** CTA_TUPLE_* and CTA_PROTO_*, linux/netfilter/nfnetlink_conntrack.h. */
 const tupleAttributes = attributes({
-  ip: [1, attributes({ source: [1, ipv4], destination: [2, ipv4] })], // CTA_TUPLE_IP: CTA_IP_V4_SRC, _DST
+  ip: [1, addressAttributes], // CTA_TUPLE_IP
   transport: [
     2, // CTA_TUPLE_PROTO
     attributes({
@@ -69,9 +78,9 @@ export interface FlowFilter {
 
 function tupleOf(values: TupleValues | undefined): Tuple {
   return {
-    source: values?.ip?.source ?? '0.0.0.0',
+    source: values?.ip?.source ?? values?.ip?.source6 ?? '0.0.0.0',
     sourcePort: values?.transport?.sourcePort ?? 0,
-    destination: values?.ip?.destination ?? '0.0.0.0',
+    destination: values?.ip?.destination ?? values?.ip?.destination6 ?? '0.0.0.0',
     destinationPort: values?.transport?.destinationPort ?? 0,
   }
 }
@@ -85,21 +94,27 @@ function matches(flow: Flow, filter: FlowFilter): boolean {
   )
 }
 
-function request(operation: string, subject: string, command: number, body: Uint8Array): Request {
+function request(
+  operation: string,
+  subject: string,
+  command: number,
+  body: Uint8Array,
+  family: number = everyFamily,
+): Request {
   const payload = Buffer.alloc(4 + body.length) // struct nfgenmsg: family, version 0, res_id 0
-  payload[0] = inet
+  payload[0] = family
   payload.set(body, 4)
   return { operation, subject, type: (subsystem << 8) | command, flags: 0, payload }
 }
 
-/** IPv4 flows that match; for `dump`. */
+/** Flows that match, of both families in one answer; for `dump`. */
 export function listFlows(filter: FlowFilter = {}): Query<Flow> {
   return {
     ...request('list', 'flows', commands.get, Buffer.alloc(0)),
     flags: flags.dump,
     decode(payload) {
       const values = flowAttributes.decode(payload.subarray(4))
-      if (!values.original?.ip?.source) return null
+      if (!values.original?.ip?.source && !values.original?.ip?.source6) return null
       const flow: Flow = {
         protocol: values.original.transport?.protocol ?? 0,
         original: tupleOf(values.original),
@@ -117,9 +132,13 @@ export function listFlows(filter: FlowFilter = {}): Query<Flow> {
 /** ENOENT: gone already. */
 export function deleteFlow(flow: Flow): Request {
   const { original, protocol, originalZone } = flow
+  const family = familyOf(original.source)
   const body = flowAttributes.encode({
     original: {
-      ip: { source: original.source, destination: original.destination },
+      ip:
+        family === inet6
+          ? { source6: original.source, destination6: original.destination }
+          : { source: original.source, destination: original.destination },
       transport: { protocol, sourcePort: original.sourcePort, destinationPort: original.destinationPort },
       zone: originalZone ?? undefined,
     },
@@ -128,7 +147,7 @@ export function deleteFlow(flow: Flow): Request {
     zone: flow.zone ?? undefined,
   })
   const subject = `${original.source}:${original.sourcePort} → ${original.destination}:${original.destinationPort}`
-  return request('delete flow', subject, commands.delete, body)
+  return request('delete flow', subject, commands.delete, body, family)
 }
 
 /** Deletes all flows that match; returns how many. Throws NetlinkError. */

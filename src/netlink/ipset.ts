@@ -1,43 +1,22 @@
 /**
  * ipset over nfnetlink: sets and their elements. Builders return requests for a
- * batch; nothing here touches a socket. Elements are the text that `ipset` prints.
+ * batch; nothing here touches a socket. What elements are as text is in ipset-element.ts.
  *
  *     nlmsghdr │ nfgenmsg: family, version, resource id (16 bits, network order) │ attributes
  */
-import {
-  attributes,
-  netIPv4,
-  netU16,
-  netU32,
-  netU64,
-  repeated,
-  string,
-  u8,
-  type Values,
-} from './attributes.js'
+import { attributes, netU16, netU32, repeated, string, u8, type Values } from './attributes.js'
+import { type AddressFamily, inet, inet6 } from './ip.js'
+import { elementAttributes, formatElement, parseElement } from './ipset-element.js'
 import { flags, type Query, type Request } from './message.js'
 
+export { formatElement, parseElement } from './ipset-element.js'
+
 const subsystem = 6 // NFNL_SUBSYS_IPSET, linux/netfilter/nfnetlink.h
-const inet = 2 // AF_INET, NFPROTO_IPV4
 /** IPSET_PROTOCOL_MIN: every kernel since 3.9 speaks 6; 7 (Linux 4.20) only adds set indices. */
 const protocol = 6
 
 /** IPSET_CMD_*, linux/netfilter/ipset/ip_set.h. */
 const commands = { create: 2, destroy: 3, flush: 4, swap: 6, list: 7, add: 9, delete: 10 } as const
-
-/** IPSET_ATTR_IPADDR_*. */
-const addressAttributes = attributes({ ipv4: [1, netIPv4] }) // IPSET_ATTR_IPADDR_IPV4
-
-/** Attributes of one element, and of a set at its creation (the numbers 17 and up differ). */
-const elementAttributes = attributes({
-  ip: [1, addressAttributes], // IPSET_ATTR_IP
-  cidr: [3, u8], // IPSET_ATTR_CIDR
-  port: [4, netU16], // IPSET_ATTR_PORT
-  protocol: [7, u8], // IPSET_ATTR_PROTO
-  ip2: [20, addressAttributes], // IPSET_ATTR_IP2
-  cidr2: [21, u8], // IPSET_ATTR_CIDR2
-  mark: [27, netU64], // IPSET_ATTR_SKBMARK   mark in the upper, mask in the lower 32 bits
-})
 
 const creationAttributes = attributes({
   port: [4, netU16], // IPSET_ATTR_PORT_FROM
@@ -81,6 +60,8 @@ export interface SetConfiguration {
   /** At most 31 bytes. */
   readonly name: string
   readonly type: SetType
+  /** Of the addresses in a hash, IPv4 unless given; bitmap:port sets have none. */
+  readonly family?: AddressFamily
   /** Elements carry a fwmark. */
   readonly skbinfo: boolean
   /** Most elements a hash may hold; 65536 unless given. bitmap:port sets always cover 0–65535. */
@@ -91,6 +72,8 @@ export interface SetReading {
   readonly name: string
   /** The kernel's name, perhaps of a type that is not among SetType. */
   readonly type: string
+  /** `inet6` where all addresses are of IPv6; else, and for sets without addresses, `inet`. */
+  readonly family: AddressFamily
   readonly skbinfo: boolean
   /** iptables rules and others that use it; null where the kernel did not say. */
   readonly references: number | null
@@ -105,55 +88,9 @@ export interface Entry {
   readonly mark: number | null
 }
 
-const protocolNumbers: Readonly<Record<string, number>> = { tcp: 6, udp: 17, sctp: 132 }
-const protocolNames = new Map(Object.entries(protocolNumbers).map(([name, number]) => [number, name]))
-
-type ElementValues = Values<typeof elementAttributes.fields>
-
-function number(text: string, least: number, most: number, element: string): number {
-  const value = /^\d{1,5}$/.test(text) ? Number(text) : -1
-  if (value < least || value > most) throw new RangeError(`"${text}" in ipset element "${element}"`)
-  return value
-}
-
-function parseNetwork(text: string, element: string): { ip: { ipv4: string }; cidr: number } {
-  const [ipv4 = '', length = '32'] = text.split('/')
-  return { ip: { ipv4 }, cidr: number(length, 1, 32, element) }
-}
-
-/** Element text → attribute values. Throws RangeError on text that is no element. */
-export function parseElement(element: string): ElementValues {
-  const [first = '', second, rest] = element.split(',')
-  if (rest !== undefined) throw new RangeError(`ipset element "${element}" has three parts`)
-  if (second === undefined) {
-    if (!first.includes('.')) return { port: number(first, 0, 65535, element) }
-    const { ip, cidr } = parseNetwork(first, element)
-    return cidr === 32 ? { ip } : { ip, cidr }
-  }
-  const [protocolName = '', port] = second.split(':')
-  if (port !== undefined) {
-    const code = protocolNumbers[protocolName] ?? number(protocolName, 0, 255, element)
-    return { ip: { ipv4: first }, port: number(port, 0, 65535, element), protocol: code }
-  }
-  const one = parseNetwork(first, element)
-  const two = parseNetwork(second, element)
-  return { ip: one.ip, cidr: one.cidr, ip2: two.ip, cidr2: two.cidr }
-}
-
-/** Attribute values → element text. */
-export function formatElement(values: ElementValues): string {
-  const network = (ip: { ipv4?: string | undefined } | undefined, cidr: number | undefined) =>
-    `${ip?.ipv4 ?? '0.0.0.0'}${cidr === undefined || cidr === 32 ? '' : `/${cidr}`}`
-  if (!values.ip) return String(values.port ?? 0)
-  if (values.ip2) return `${network(values.ip, values.cidr)},${network(values.ip2, values.cidr2)}`
-  if (values.port === undefined) return network(values.ip, values.cidr)
-  const name = protocolNames.get(values.protocol ?? 0) ?? String(values.protocol ?? 0)
-  return `${values.ip.ipv4},${name}:${values.port}`
-}
-
 function request(operation: string, subject: string, command: number, bits: number, body: Buffer): Request {
   const payload = Buffer.alloc(4 + body.length) // struct nfgenmsg: family, version 0, res_id 0
-  payload[0] = inet
+  payload[0] = inet // of elements and sets each its own attribute tells the family
   payload.set(body, 4)
   return { operation, subject, type: (subsystem << 8) | command, flags: bits, payload }
 }
@@ -170,7 +107,7 @@ export function createSet(set: SetConfiguration): Request {
     name: set.name,
     typeName: set.type,
     revision: revisions[set.type],
-    family: bitmap ? 0 : inet,
+    family: bitmap ? 0 : (set.family ?? inet),
     data,
   })
   return request('create set', set.name, commands.create, flags.create | flags.exclusive, body)
@@ -223,11 +160,12 @@ export function listSets(): Query<SetReading> {
   return {
     ...request('list', 'sets', commands.list, flags.dump, body),
     decode(payload) {
-      const { name, typeName, data } = setCommand.decode(payload.subarray(4))
+      const { name, typeName, family, data } = setCommand.decode(payload.subarray(4))
       if (name === undefined || typeName === undefined) return null
       return {
         name,
         type: typeName,
+        family: family === inet6 ? inet6 : inet,
         skbinfo: ((data?.flags ?? 0) & withSkbinfo) !== 0,
         references: data?.references ?? null,
         maximum: data?.maximum ?? null,

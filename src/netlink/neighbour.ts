@@ -1,5 +1,5 @@
 /**
- * Permanent neighbours (which MAC an IPv4 address has) and entries of a VXLAN
+ * Permanent neighbours (which MAC an address has) and entries of a VXLAN
  * device's forwarding database (at which underlay address a MAC is) over rtnetlink:
  * the same messages, told apart by their family. Builders return requests for a
  * batch; nothing here touches a socket.
@@ -8,18 +8,20 @@
  *     ├ family ┼ pad ┼ pad ┼ link index ┼ state ┼ flags ┼ type ┼ attributes …    struct ndmsg, linux/neighbour.h
  */
 import * as rt from 'netlink/dist/rt/structs.js'
-import { attributes, ipv4, mac, u16be, u32, type Values } from './attributes.js'
+import { attributes, mac, u16be, u32, type Values } from './attributes.js'
+import { familyOf, ip, isInternet } from './ip.js'
 import { flags, type Query, type Request } from './message.js'
 
 const { NEWNEIGH, DELNEIGH, GETNEIGH } = rt.MessageType
 const headerLength = 12 // sizeof(struct ndmsg)
-const families = { inet: 2, bridge: 7 } as const // AF_INET, AF_BRIDGE
+const everyFamily = 0 // AF_UNSPEC
+const bridge = 7 // AF_BRIDGE
 const permanent = 0x80 // NUD_PERMANENT, linux/neighbour.h
 const ofDevice = 0x02 // NTF_SELF: the device's own database, not that of a bridge it is in
 
 /** NDA_*, linux/neighbour.h. */
 const neighbourAttributes = attributes({
-  address: [1, ipv4], // NDA_DST       forwarding: the underlay address
+  address: [1, ip], // NDA_DST       forwarding: the underlay address
   mac: [2, mac], // NDA_LLADDR
   port: [6, u16be], // NDA_PORT        when it is not the device's
   vni: [7, u32], // NDA_VNI            when it is not the device's
@@ -57,37 +59,39 @@ function header(family: number, linkIndex: number, state: number, bits: number):
 }
 
 interface Entry {
+  readonly family: number
   readonly linkIndex: number
   readonly values: NeighbourValues
 }
 
-/** A permanent entry of the family; null for any other message. */
-function decodeEntry(payload: Buffer, family: number): Entry | null {
-  if (payload.length < headerLength || payload.readUInt8(0) !== family) return null
-  if (!(payload.readUInt16LE(8) & permanent)) return null
+/** A permanent entry; null for any other message. */
+function decodeEntry(payload: Buffer): Entry | null {
+  if (payload.length < headerLength || !(payload.readUInt16LE(8) & permanent)) return null
   return {
+    family: payload.readUInt8(0),
     linkIndex: payload.readInt32LE(4),
     values: neighbourAttributes.decode(payload.subarray(headerLength)),
   }
 }
 
-/** Permanent IPv4 neighbours on a link; for `dump`. */
+/** Permanent neighbours on a link, of both families in one answer; for `dump`. */
 export function listNeighbours(linkIndex: number): Query<NeighbourReading> {
   return {
     operation: 'list',
     subject: `neighbours on link ${linkIndex}`,
     type: GETNEIGH,
     flags: flags.dump,
-    payload: neighbourAttributes.encode({ link: linkIndex }, header(families.inet, 0, 0, 0)),
+    payload: neighbourAttributes.encode({ link: linkIndex }, header(everyFamily, 0, 0, 0)),
     decode: decodeNeighbour,
   }
 }
 
-/** null for what is no permanent IPv4 neighbour. */
+/** null for what is no permanent neighbour with an IPv4 or IPv6 address. */
 export function decodeNeighbour(payload: Buffer): NeighbourReading | null {
-  const entry = decodeEntry(payload, families.inet)
-  const { address, mac } = entry?.values ?? {}
-  return entry && address !== undefined && mac ? { linkIndex: entry.linkIndex, address, mac } : null
+  const entry = decodeEntry(payload)
+  if (!entry || !isInternet(entry.family)) return null
+  const { address, mac } = entry.values
+  return address !== undefined && mac ? { linkIndex: entry.linkIndex, address, mac } : null
 }
 
 /** Permanent entries of a VXLAN device; for `dump`. The MAC of all zeros may come several times. */
@@ -97,16 +101,17 @@ export function listForwarding(linkIndex: number): Query<ForwardingReading & For
     subject: `forwarding entries of link ${linkIndex}`,
     type: GETNEIGH,
     flags: flags.dump,
-    payload: header(families.bridge, linkIndex, 0, 0),
+    payload: header(bridge, linkIndex, 0, 0),
     decode: decodeForwarding,
   }
 }
 
-/** null for what is no permanent entry with an IPv4 destination. */
+/** null for what is no permanent entry with a destination. */
 export function decodeForwarding(payload: Buffer): (ForwardingReading & ForwardingDetour) | null {
-  const entry = decodeEntry(payload, families.bridge)
-  const { address, mac, port, vni, link } = entry?.values ?? {}
-  if (!entry || address === undefined || !mac) return null
+  const entry = decodeEntry(payload)
+  if (entry?.family !== bridge) return null
+  const { address, mac, port, vni, link } = entry.values
+  if (address === undefined || !mac) return null
   const detour = [
     port === undefined ? [] : `port ${port}`,
     vni === undefined ? [] : `vni ${vni}`,
@@ -125,7 +130,7 @@ function neighbourRequest(verb: string, neighbour: NeighbourReading): Request {
     flags: adding ? flags.create | flags.replace : 0,
     payload: neighbourAttributes.encode(
       adding ? { address, mac } : { address },
-      header(families.inet, linkIndex, adding ? permanent : 0, 0),
+      header(familyOf(address), linkIndex, adding ? permanent : 0, 0),
     ),
   }
 }
@@ -149,7 +154,7 @@ export function setForwarding({ linkIndex, mac, destination }: ForwardingReading
     flags: flags.create | flags.replace,
     payload: neighbourAttributes.encode(
       { address: destination, mac },
-      header(families.bridge, linkIndex, permanent, ofDevice),
+      header(bridge, linkIndex, permanent, ofDevice),
     ),
   }
 }
@@ -161,6 +166,6 @@ export function deleteForwarding({ linkIndex, mac }: Omit<ForwardingReading, 'de
     subject: `${mac} on link ${linkIndex}`,
     type: DELNEIGH,
     flags: 0,
-    payload: neighbourAttributes.encode({ mac }, header(families.bridge, linkIndex, 0, ofDevice)),
+    payload: neighbourAttributes.encode({ mac }, header(bridge, linkIndex, 0, ofDevice)),
   }
 }

@@ -1,11 +1,12 @@
 /**
- * IPv4 routes over rtnetlink. Builders return requests for a batch; nothing here touches a
+ * Routes of both families over rtnetlink. Builders return requests for a batch; nothing here touches a
  * socket. Links, addresses, neighbours and policy rules are in link.ts, address.ts,
  * neighbour.ts and rule.ts.
  */
 import * as rt from 'netlink/dist/rt/structs.js'
 import { parsePrefix } from './address.js'
-import { attributes, ipv4, u32, type Values } from './attributes.js'
+import { attributes, u32, type Values } from './attributes.js'
+import { anyAddress, inet6, ip, isInternet } from './ip.js'
 import { flags, numberOf, type Query, type Request } from './message.js'
 
 export * from './address.js'
@@ -14,15 +15,15 @@ export * from './neighbour.js'
 export * from './rule.js'
 
 const { NEWROUTE, DELROUTE, GETROUTE } = rt.MessageType
-const inet = 2 // AF_INET
+const everyFamily = 0 // AF_UNSPEC
 
 /** RTA_*, linux/rtnetlink.h. */
 const routeAttributes = attributes({
-  destination: [1, ipv4], // RTA_DST
+  destination: [1, ip], // RTA_DST
   link: [4, u32], // RTA_OIF
-  gateway: [5, ipv4], // RTA_GATEWAY
+  gateway: [5, ip], // RTA_GATEWAY
   metric: [6, u32], // RTA_PRIORITY
-  source: [7, ipv4], // RTA_PREFSRC
+  source: [7, ip], // RTA_PREFSRC
   table: [15, u32], // RTA_TABLE
 })
 
@@ -47,11 +48,13 @@ const scopes = { universe: 0, link: 253, host: 254, nowhere: 255 } as const // R
 const onlinkFlag = 0x4 // RTNH_F_ONLINK, linux/rtnetlink.h
 const clonedFlag = 0x200 // RTM_F_CLONED: a cache entry, no route
 const anyTable = 0 // RT_TABLE_UNSPEC: the attribute says which
+/** IP6_RT_PRIO_USER, linux/ipv6_route.h: the metric of an IPv6 route for which none was given. */
+const usualMetric = 1024
 
 export interface RouteConfiguration {
   /** Routing table id; 254 is main, 255 local. */
   readonly table: number
-  /** `0.0.0.0/0`, `10.254.0.5/32`. */
+  /** `0.0.0.0/0`, `10.254.0.5/32`, `::/0`. */
   readonly destination: string
   /** `unicast` unless given. */
   readonly type?: RouteType
@@ -64,6 +67,7 @@ export interface RouteConfiguration {
   readonly protocol: number
   /** The gateway need not be on a network of the link. */
   readonly onlink?: boolean
+  /** 0 unless given, which of IPv6 is read back for the kernel's own choice. */
   readonly metric?: number
 }
 
@@ -84,7 +88,7 @@ export interface RouteFilter {
   readonly protocol?: number
 }
 
-/** IPv4 routes of all tables, or of one; for `dump`. */
+/** Routes of all tables, or of one, of both families in one answer; for `dump`. */
 export function listRoutes(filter: RouteFilter = {}): Query<RouteReading> {
   return {
     operation: 'list',
@@ -92,7 +96,7 @@ export function listRoutes(filter: RouteFilter = {}): Query<RouteReading> {
     type: GETROUTE,
     flags: flags.dump,
     // The kernel filters by protocol; not by table, since it calls a table that is not there an error.
-    payload: rt.formatRoute({ family: inet, protocol: filter.protocol ?? 0 }),
+    payload: rt.formatRoute({ family: everyFamily, protocol: filter.protocol ?? 0 }),
     decode(payload) {
       const route = decodeRoute(payload)
       if (!route) return null
@@ -102,24 +106,25 @@ export function listRoutes(filter: RouteFilter = {}): Query<RouteReading> {
   }
 }
 
-/** null for what is not an IPv4 route. */
+/** null for what is no route of IPv4 or IPv6. */
 export function decodeRoute(payload: Buffer): RouteReading | null {
   if (payload.length < rt.__LENGTH_Route) return null
   const header = rt.parseRoute(payload.subarray(0, rt.__LENGTH_Route))
   const bits = flagWord(header.flags)
   const type = routeTypeNames.get(numberOf(rt.RouteType, header.type))
-  if (header.family !== inet || bits & clonedFlag || !type) return null
+  const { family } = header
+  if (!isInternet(family) || bits & clonedFlag || !type) return null
   const values = routeAttributes.decode(payload.subarray(rt.__LENGTH_Route))
   return {
     table: values.table ?? header.table ?? 0,
-    destination: `${values.destination ?? '0.0.0.0'}/${header.dstLen ?? 0}`,
+    destination: `${values.destination ?? anyAddress(family)}/${header.dstLen ?? 0}`,
     type,
     linkIndex: values.link ?? null,
     gateway: values.gateway ?? null,
     source: values.source ?? null,
     protocol: numberOf(rt.RouteProtocol, header.protocol),
     onlink: (bits & onlinkFlag) !== 0,
-    metric: values.metric ?? 0,
+    metric: family === inet6 && values.metric === usualMetric ? 0 : (values.metric ?? 0),
   }
 }
 
@@ -137,9 +142,9 @@ function routeRequest(
   scope: number,
   route: RouteConfiguration,
 ): Request {
-  const { address, length } = parsePrefix(route.destination)
+  const { family, address, length } = parsePrefix(route.destination)
   const header = rt.formatRoute({
-    family: inet,
+    family,
     dstLen: length,
     table: route.table < 256 ? route.table : anyTable,
     protocol: route.protocol,

@@ -1,20 +1,21 @@
 /**
- * IPv4 policy rules over rtnetlink. Builders return requests for a batch; nothing here
+ * Policy rules of both families over rtnetlink. Builders return requests for a batch; nothing here
  * touches a socket.
  */
 import * as rt from 'netlink/dist/rt/structs.js'
 import { parsePrefix } from './address.js'
-import { attributes, i32, ipv4, portRange, string, u8, u32, type Values } from './attributes.js'
+import { attributes, i32, portRange, string, u8, u32, type Values } from './attributes.js'
+import { anyAddress, ip, isInternet } from './ip.js'
 import { flags, numberOf, type Query, type Request } from './message.js'
 
 const { NEWRULE, DELRULE, GETRULE } = rt.MessageType
-const inet = 2 // AF_INET
+const everyFamily = 0 // AF_UNSPEC
 const anyTable = 0 // RT_TABLE_UNSPEC: the attribute says which
 
 /** FRA_*, linux/fib_rules.h. */
 const ruleAttributes = attributes({
-  destination: [1, ipv4], // FRA_DST
-  source: [2, ipv4], // FRA_SRC
+  destination: [1, ip], // FRA_DST
+  source: [2, ip], // FRA_SRC
   inputLink: [3, string], // FRA_IIFNAME
   goto: [4, u32], // FRA_GOTO
   priority: [6, u32], // FRA_PRIORITY
@@ -30,8 +31,8 @@ const ruleAttributes = attributes({
 
 export interface RuleConfiguration {
   readonly priority: number
-  /** `10.254.0.5/32`; null: from all. */
-  readonly source: string | null
+  /** `10.254.0.5/32`; `0.0.0.0/0` or `::/0`: from all. */
+  readonly source: string
   /** 0 in a rule with `goto`. */
   readonly table: number
   /** Priority of the rule to go on with, larger than this one's; null or missing: it looks up `table`. */
@@ -61,27 +62,27 @@ export interface RuleReading extends Required<RuleConfiguration> {
 const toTable = 1 // FR_ACT_TO_TBL
 const toRule = 2 // FR_ACT_GOTO
 
-/** IPv4 policy rules; for `dump`. */
+/** Policy rules, of both families in one answer; for `dump`. */
 export function listRules(): Query<RuleReading> {
   return {
     operation: 'list',
     subject: 'rules',
     type: GETRULE,
     flags: flags.dump,
-    payload: rt.formatRule({ family: inet }),
+    payload: rt.formatRule({ family: everyFamily }),
     decode: decodeRule,
   }
 }
 
-/** null for what is not an IPv4 rule. */
+/** null for what is no rule of IPv4 or IPv6. */
 export function decodeRule(payload: Buffer): RuleReading | null {
   if (payload.length < rt.__LENGTH_Rule) return null
   const header = rt.parseRule(payload.subarray(0, rt.__LENGTH_Rule))
-  if (header.family !== inet) return null
+  if (!isInternet(header.family)) return null
   const values = ruleAttributes.decode(payload.subarray(rt.__LENGTH_Rule))
   return {
     priority: values.priority ?? 0,
-    source: values.source === undefined ? null : `${values.source}/${header.srcLen}`,
+    source: `${values.source ?? anyAddress(header.family)}/${header.srcLen ?? 0}`,
     table: values.table ?? header.table ?? 0,
     goto: values.goto ?? null,
     protocol: values.protocol ?? 0,
@@ -99,10 +100,10 @@ export function decodeRule(payload: Buffer): RuleReading | null {
 }
 
 function ruleRequest(verb: string, type: number, bits: number, rule: RuleConfiguration): Request {
-  const prefix = rule.source === null ? null : parsePrefix(rule.source)
+  const { family, address, length } = parsePrefix(rule.source)
   const header = rt.formatRule({
-    family: inet,
-    srcLen: prefix?.length ?? 0,
+    family,
+    srcLen: length,
     table: rule.table < 256 ? rule.table : anyTable,
     action: typeof rule.goto === 'number' ? toRule : toTable,
   })
@@ -112,7 +113,7 @@ function ruleRequest(verb: string, type: number, bits: number, rule: RuleConfigu
     protocol: rule.protocol,
   }
   if (typeof rule.goto === 'number') values.goto = rule.goto
-  if (prefix && prefix.length > 0) values.source = prefix.address
+  if (length > 0) values.source = address
   if (typeof rule.fwmark === 'number') values.fwmark = rule.fwmark
   if (typeof rule.fwmask === 'number') values.fwmask = rule.fwmask
   if (typeof rule.inputLink === 'string') values.inputLink = rule.inputLink
@@ -121,7 +122,7 @@ function ruleRequest(verb: string, type: number, bits: number, rule: RuleConfigu
   if (typeof rule.suppressPrefixLength === 'number') values.suppressPrefixLength = rule.suppressPrefixLength
   return {
     operation: `${verb} rule`,
-    subject: `${rule.priority} from ${rule.source ?? 'all'} ${typeof rule.goto === 'number' ? `goto ${rule.goto}` : `lookup ${rule.table}`}`,
+    subject: `${rule.priority} from ${length > 0 ? rule.source : 'all'} ${typeof rule.goto === 'number' ? `goto ${rule.goto}` : `lookup ${rule.table}`}`,
     type,
     flags: bits,
     payload: ruleAttributes.encode(values, header),

@@ -4,6 +4,7 @@
 import type {
   ChainObject,
   EntryObject,
+  Family,
   JumpObject,
   Place,
   RouteObject,
@@ -17,20 +18,39 @@ export const mainTable = 254
 
 export const everywhere = '0.0.0.0/0'
 
-export function chain(place: Place, table: Table, name: string, rules: string[]): ChainObject {
-  return { kind: 'chain', place, table, name, rules }
+export function chain(
+  place: Place,
+  table: Table,
+  name: string,
+  rules: string[],
+  family: Family = 'inet',
+): ChainObject {
+  return { kind: 'chain', place, family, table, name, rules }
 }
 
-export function jump(place: Place, table: Table, from: string, to: string, match = ''): JumpObject {
-  return { kind: 'jump', place, table, from, to, match }
+export function jump(
+  place: Place,
+  table: Table,
+  from: string,
+  to: string,
+  match = '',
+  family: Family = 'inet',
+): JumpObject {
+  return { kind: 'jump', place, family, table, from, to, match }
 }
 
 export function sysctl(place: Place, name: string, value: string): SysctlObject {
   return { kind: 'sysctl', place, name, value }
 }
 
-export function set(place: Place, name: string, type: SetObject['type'], skbinfo = false): SetObject {
-  return { kind: 'set', place, name, type, skbinfo }
+export function set(
+  place: Place,
+  name: string,
+  type: SetObject['type'],
+  skbinfo = false,
+  family: Family = 'inet',
+): SetObject {
+  return { kind: 'set', place, name, type, family, skbinfo }
 }
 
 export function entry(place: Place, set: string, element: string, mark: number | null = null): EntryObject {

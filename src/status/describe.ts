@@ -4,7 +4,15 @@
  */
 import type { Change } from '../kernel/change.js'
 import { isRemade } from '../kernel/diff.js'
-import type { ChainObject, KernelObject, Place, RuleObject, VxlanObject } from '../kernel/objects.js'
+import {
+  type ChainObject,
+  type Family,
+  familyOf,
+  type KernelObject,
+  type Place,
+  type RuleObject,
+  type VxlanObject,
+} from '../kernel/objects.js'
 import type { ChangeView } from './views.js'
 
 /** `0x122b8` */
@@ -59,10 +67,13 @@ export function describe(change: Change): string {
         ? `bridge fdb del ${object.mac} dev ${object.link} self`
         : `bridge fdb ${verb} ${object.mac} dev ${object.link} dst ${object.destination} self permanent`
     case 'address':
-      return `ip address ${verb} ${object.address} dev ${object.link}`
+      return words(
+        `ip address ${verb} ${object.address} dev ${object.link}`,
+        adding && isIPv6(object.address) && 'nodad',
+      )
     case 'route':
       return words(
-        `ip route ${verb} ${object.destination === '0.0.0.0/0' ? 'default' : object.destination}`,
+        `${ipOf(object.destination)} route ${verb} ${isDefault(object.destination) ? 'default' : object.destination}`,
         object.gateway && `via ${object.gateway}`,
         `dev ${object.link}`,
         object.source && `src ${object.source}`,
@@ -70,7 +81,7 @@ export function describe(change: Change): string {
       )
     case 'rule':
       return words(
-        `ip rule ${adding ? 'add' : 'del'} from ${object.source}`,
+        `${ipOf(object.source)} rule ${adding ? 'add' : 'del'} from ${object.source}`,
         object.fwmark !== undefined && `fwmark ${hex(object.fwmark)}${maskOf(object)}`,
         object.udpPorts !== undefined && `ipproto udp sport ${object.udpPorts}`,
         object.goto === undefined ? `lookup ${object.table}` : `goto ${object.goto}`,
@@ -86,6 +97,7 @@ export function describe(change: Change): string {
       return words(
         `ipset create ${object.name} ${object.type}`,
         object.type === 'bitmap:port' && 'range 0-65535',
+        object.family === 'inet6' && 'family inet6',
         object.skbinfo && 'skbinfo',
       )
     case 'entry':
@@ -99,7 +111,7 @@ export function describe(change: Change): string {
       return describeChain(type, object)
     case 'jump':
       return words(
-        `iptables -t ${object.table} ${type === 'remove' ? '-D' : '-I'} ${object.from}`,
+        `${iptablesOf(object.family)} -t ${object.table} ${type === 'remove' ? '-D' : '-I'} ${object.from}`,
         object.match,
         `-j ${object.to}`,
       )
@@ -141,11 +153,28 @@ function describeVxlanUpdate(to: VxlanObject, from: KernelObject): string {
     : `ip link set ${to.name} mtu ${to.mtu} address ${to.mac} up`
 }
 
-function describeChain(type: Change['type'], { table, name, rules }: ChainObject): string {
-  const chain = `iptables -t ${table}`
+function describeChain(type: Change['type'], { family, table, name, rules }: ChainObject): string {
+  const chain = `${iptablesOf(family)} -t ${table}`
   if (type === 'remove') return `${chain} -F ${name} && ${chain} -X ${name}`
   const count = rules.length === 1 ? '1 rule' : `${rules.length} rules`
   return `${chain} ${type === 'add' ? '-N' : '-F'} ${name} (then its ${count})`
+}
+
+function isIPv6(address: string): boolean {
+  return familyOf(address) === 'inet6'
+}
+
+/** The program, with the option for its family where the address is not enough: `ip -6 route add default`. */
+function ipOf(address: string): string {
+  return isIPv6(address) ? 'ip -6' : 'ip'
+}
+
+function isDefault(destination: string): boolean {
+  return destination === '0.0.0.0/0' || destination === '::/0'
+}
+
+function iptablesOf(family: Family): string {
+  return family === 'inet6' ? 'ip6tables' : 'iptables'
 }
 
 function words(...parts: (string | false | null)[]): string {

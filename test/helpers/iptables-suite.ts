@@ -6,7 +6,7 @@ import t, { type Test } from 'tap'
 import { createIptablesDriver } from '../../src/drivers/iptables.js'
 import { findVariant, type Variant } from '../../src/drivers/iptables-variant.js'
 import { createSetDriver } from '../../src/drivers/sets.js'
-import type { ChainObject, JumpObject, KernelObject, Place } from '../../src/kernel/objects.js'
+import type { ChainObject, Family, JumpObject, KernelObject, Place } from '../../src/kernel/objects.js'
 import { createNamespace, removeNamespace } from '../../src/netlink/addon.js'
 import { bring, failures, freshStage, pending, reach, told } from './drivers.js'
 import { loadModules, runIn } from './namespaces.js'
@@ -23,16 +23,31 @@ loadModules(
 loadModules('xt_MASQUERADE', 'xt_mark', 'ipt_REJECT')
 
 type Table = ChainObject['table']
-export const chain = (place: Place, table: Table, name: string, rules: string[]): ChainObject => ({
+export const chain = (
+  place: Place,
+  table: Table,
+  name: string,
+  rules: string[],
+  family: Family = 'inet',
+): ChainObject => ({
   kind: 'chain',
   place,
+  family,
   table,
   name: `MESH-${name}`,
   rules,
 })
-const jump = (place: Place, table: Table, from: string, to: string, match = ''): JumpObject => ({
+const jump = (
+  place: Place,
+  table: Table,
+  from: string,
+  to: string,
+  match = '',
+  family: Family = 'inet',
+): JumpObject => ({
   kind: 'jump',
   place,
+  family,
   table,
   from,
   to: `MESH-${to}`,
@@ -40,8 +55,8 @@ const jump = (place: Place, table: Table, from: string, to: string, match = ''):
 })
 
 const sets: KernelObject[] = [
-  { kind: 'set', place: 'host', name: 'mesh-tcp', type: 'bitmap:port', skbinfo: false },
-  { kind: 'set', place: 'mesh', name: 'mesh-tcp', type: 'bitmap:port', skbinfo: true },
+  { kind: 'set', place: 'host', name: 'mesh-tcp', type: 'bitmap:port', family: 'inet', skbinfo: false },
+  { kind: 'set', place: 'mesh', name: 'mesh-tcp', type: 'bitmap:port', family: 'inet', skbinfo: true },
 ]
 const rules: KernelObject[] = [
   chain('host', 'nat', 'DNAT', [
@@ -64,6 +79,33 @@ const rules: KernelObject[] = [
   jump('mesh', 'filter', 'FORWARD', 'FORWARD'),
 ]
 const wanted = [...sets, ...rules]
+/** The port sets serve both families. */
+const rules6: KernelObject[] = [
+  chain(
+    'host',
+    'nat',
+    'DNAT',
+    [
+      '-s fe80::/10 -j RETURN',
+      '-p tcp -m tcp --dport 9000 -m set --match-set mesh-tcp dst -j DNAT --to-destination [fd4d::1]:8888',
+      '-p tcp -m set --match-set mesh-tcp dst -j DNAT --to-destination fd4d::1',
+    ],
+    'inet6',
+  ),
+  chain(
+    'host',
+    'filter',
+    'FORWARD',
+    ['-m comment --comment "mesh: former x=0"', '-i mesh0 -j ACCEPT'],
+    'inet6',
+  ),
+  jump('host', 'nat', 'PREROUTING', 'DNAT', '-m addrtype --dst-type LOCAL', 'inet6'),
+  jump('host', 'filter', 'FORWARD', 'FORWARD', '', 'inet6'),
+  chain('mesh', 'mangle', 'MARK', ['-p tcp -j SET --map-set mesh-tcp dst --map-mark'], 'inet6'),
+  chain('mesh', 'nat', 'SNAT', ['-o mesh-vxlan -j SNAT --to-source fd4d::1'], 'inet6'),
+  chain('mesh', 'filter', 'FORWARD', ['-j REJECT --reject-with icmp6-port-unreachable'], 'inet6'),
+  jump('mesh', 'mangle', 'PREROUTING', 'MARK', '', 'inet6'),
+]
 
 /** Whether this kernel has the variant at all: user-mode Linux has no nft families ip and inet. */
 export function works(variant: Variant): boolean {
@@ -146,6 +188,24 @@ export function testVariant(variant: Variant): void {
         await reach(t, drivers, wanted, places)
       }
       t.match(save('host'), /-A FORWARD -j MESH-FORWARD\n-A FORWARD -s 192.0.2.1\/32 -j DROP\n/)
+    })
+
+    t.test('chains of IPv6 stand beside those of IPv4, and go though nobody wants IPv6 any more', async t => {
+      const { places, sockets, ipt, run } = stageWith(t)
+      const both = [createSetDriver(sockets), createIptablesDriver(variant, true)]
+      await reach(t, both, [...wanted, ...rules6], places)
+      run('host', `ip6tables-${variant} -t nat -A MESH-DNAT -j RETURN`)
+      t.strictSame(told(await pending(both, [...wanted, ...rules6], places)), [
+        'update chain host ip6 nat MESH-DNAT',
+      ])
+      await reach(t, both, [...wanted, ...rules6], places)
+      const four = [createSetDriver(sockets), createIptablesDriver(variant)]
+      t.ok((await pending(four, wanted, places)).length > 0, 'those of an agent before are seen')
+      await reach(t, four, wanted, places)
+      t.notMatch(run('host', `ip6tables-${variant}-save`), /MESH/)
+      t.match(ipt('host', '-t nat -S'), /MESH-DNAT/)
+      run('host', `ip6tables-${variant} -N MESH-LATE`)
+      t.strictSame(told(await pending(four, wanted, places)), [], 'ip6tables is not asked any more')
     })
 
     t.test('a chain that others jump to is removed with those jumps', async t => {

@@ -27,6 +27,11 @@ export class Random {
     return items[this.u32() % items.length] as T
   }
 
+  /** Any but those that have several texts. */
+  ipv6(): string {
+    return `fd4d:${this.between(1, 9999)}::${this.between(1, 9999)}:${this.between(1, 9999)}`
+  }
+
   ipv4(): string {
     return `${this.between(1, 223)}.${this.between(0, 255)}.${this.between(0, 255)}.${this.between(0, 255)}`
   }

@@ -13,7 +13,7 @@ t.test('a table that the kernel lacks is told with its remedy', async t => {
   if (works('nft')) return
   const { places } = freshStage(t)
   const failed = failures(await bring([createIptablesDriver('nft')], [chain('host', 'nat', 'A', [])], places))
-  t.match(failed, [/the kernel has no iptables table nat \(nft\): modprobe .*, or have the agent use legacy/])
+  t.match(failed, [/the kernel has no table nat of iptables-nft: modprobe .*, or have the agent use legacy/])
 })
 
 t.test('a missing program is told with the package that has it', async t => {

@@ -3,7 +3,14 @@ import t from 'tap'
 import { discoverPlaces } from '../../src/drivers/discover.js'
 import { createLinkDriver } from '../../src/drivers/links.js'
 import { createNamespaceDriver } from '../../src/drivers/namespaces.js'
-import { containerPlace, type KernelObject, keyOf, type Place } from '../../src/kernel/objects.js'
+import { createSysctlDriver } from '../../src/drivers/sysctls.js'
+import {
+  containerPlace,
+  type KernelObject,
+  keyOf,
+  type Place,
+  type RouteObject,
+} from '../../src/kernel/objects.js'
 import { removeNamespace } from '../../src/netlink/addon.js'
 import { bring, failures, freshStage, pending, reach, told } from '../helpers/drivers.js'
 
@@ -39,6 +46,37 @@ function uplinkObjects(): KernelObject[] {
 
 function ruleOf(place: Place, address: string): KernelObject {
   return { kind: 'rule', place, priority: 1090, source: `${address}/32`, table: 1090 }
+}
+
+/** The same for IPv6, whose objects are other ones on the same links. */
+function uplink6(): KernelObject[] {
+  return [
+    { kind: 'address', place: 'host', link: 'mesh0', address: 'fd4d::2/128' },
+    { kind: 'address', place: 'mesh', link: 'eth0', address: 'fd4d::1/128' },
+    route6('host', 254, 'fd4d::/96', 'mesh0', { gateway: 'fd4d::1', source: 'fd4d::2' }),
+    route6('mesh', 254, '::/0', 'eth0', { gateway: 'fd4d::2' }),
+  ]
+}
+
+function route6(
+  place: Place,
+  table: number,
+  destination: string,
+  link: string,
+  more: Partial<RouteObject> = {},
+): RouteObject {
+  return { kind: 'route', place, table, destination, link, gateway: null, source: null, ...more }
+}
+
+function attachment6(place: Place, digit: string, address: string): KernelObject[] {
+  return [
+    { kind: 'sysctl', place, name: 'net.ipv6.conf.mesh0.disable_ipv6', value: '0' },
+    { kind: 'address', place, link: 'mesh0', address: `${address}/128` },
+    route6('mesh', 254, `${address}/128`, `p${digit.repeat(12)}`),
+    route6(place, 1090, '::/0', 'mesh0', { gateway: 'fd4d::1', source: address }),
+    { kind: 'rule', place, priority: 1090, source: `${address}/128`, table: 1090 },
+    { kind: 'rule', place, priority: 1091, source: '::/0', udpPorts: '53', table: 254, exceptDefault: true },
+  ]
 }
 
 function attachment(place: Place, digit: string, address: string): KernelObject[] {
@@ -130,6 +168,54 @@ t.test('what a hand damages is seen and repaired', async t => {
     t.strictSame(told(await pending(drivers, wanted, places)).sort(), changes, command)
     await reach(t, drivers, wanted, places)
   }
+})
+
+t.test('IPv6 comes, is repaired and goes like IPv4, where a container has it off too', async t => {
+  const stage = freshStage(t, [one, two])
+  const { places, run } = stage
+  run(one, 'sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1')
+  const drivers = [createLinkDriver(stage.sockets), createSysctlDriver()]
+  const both = [
+    ...wanted,
+    { kind: 'sysctl', place: 'mesh', name: 'net.ipv6.conf.default.accept_dad', value: '0' } as const,
+    ...uplink6(),
+    ...attachment6(one, '1', 'fd4d::3'),
+    ...attachment6(two, '2', 'fd4d::4'),
+  ]
+  await reach(t, drivers, both, places)
+  t.match(run(one, 'ip -6 -o addr show dev mesh0'), /inet6 fd4d::3\/128 scope global nodad/)
+  t.match(
+    run('host', 'ip -6 route'),
+    /fd4d::\/96 via fd4d::1 dev mesh0 proto 109 src fd4d::2 metric 1024 onlink/,
+  )
+  t.match(run(one, 'ip -6 rule'), /1090:\tfrom fd4d::3 lookup 1090 proto 109/)
+  t.match(run(one, 'ip -6 route get 2001:db8::1 from fd4d::3'), /via fd4d::1 dev mesh0 table 1090/)
+  t.equal(run(one, 'sysctl -n net.ipv6.conf.lo.disable_ipv6').trim(), '1', 'on its other links it stays off')
+  const damages: [Place, string, string[]][] = [
+    [one, 'ip -6 rule del priority 1090', ['add rule container']],
+    ['mesh', 'ip -6 route del fd4d::4/128', ['add route mesh 254 fd4d::4/128']],
+    ['mesh', 'ip -6 route replace fd4d::4/128 dev lo', ['add route mesh 254 fd4d::4/128']],
+    ['host', 'ip -6 addr add fd99::1/128 dev mesh0', ['remove address host mesh0 fd99::1/128']],
+    ['mesh', 'ip -6 route add blackhole fd97::/64 proto 109', ['remove route mesh 254 blackhole fd97::/64']],
+  ]
+  for (const [place, command, changes] of damages) {
+    run(place, command)
+    t.match(
+      told(await pending(drivers, both, places)),
+      changes.map(text => new RegExp(text)),
+      command,
+    )
+    await reach(t, drivers, both, places)
+  }
+  run(one, 'sysctl -qw net.ipv6.conf.mesh0.disable_ipv6=1')
+  await reach(t, drivers, both, places)
+  run('mesh', 'ip link set p222222222222 down')
+  await reach(t, drivers, both, places)
+  run('mesh', 'ip link del p111111111111')
+  await reach(t, drivers, both, places)
+  await reach(t, drivers, wanted, places)
+  for (const place of places.keys())
+    t.notMatch(run(place, 'ip -6 addr') + run(place, 'ip -6 rule'), /fd4d|109$/m)
 })
 
 t.test('a link that is down comes up again with its routes', async t => {

@@ -1,16 +1,23 @@
 import t from 'tap'
 import { createSetDriver } from '../../src/drivers/sets.js'
-import type { EntryObject, KernelObject, Place, SetObject } from '../../src/kernel/objects.js'
+import type { EntryObject, Family, KernelObject, Place, SetObject } from '../../src/kernel/objects.js'
 import { bring, failures, freshStage, pending, reach, told } from '../helpers/drivers.js'
 import { loadModules } from '../helpers/namespaces.js'
 
 loadModules('ip_set_bitmap_port', 'ip_set_hash_ip', 'ip_set_hash_ipport', 'ip_set_hash_net', 'xt_set')
 
-const set = (place: Place, name: string, type: SetObject['type'], skbinfo = false): SetObject => ({
+const set = (
+  place: Place,
+  name: string,
+  type: SetObject['type'],
+  skbinfo = false,
+  family: Family = 'inet',
+): SetObject => ({
   kind: 'set',
   place,
   name: `mesh-${name}`,
   type,
+  family,
   skbinfo,
 })
 const entry = (place: Place, name: string, element: string, mark: number | null = null): EntryObject => ({
@@ -32,6 +39,12 @@ const wanted: KernelObject[] = [
   entry('host', 'bound', '10.0.0.1,udp:53'),
   entry('mesh', 'tcp', '8888', 0x122b8),
   entry('mesh', 'external', '192.0.2.7'),
+  set('mesh', 'external6', 'hash:ip', false, 'inet6'),
+  entry('mesh', 'external6', '2001:db8::7'),
+  set('host', 'bound6', 'hash:ip,port', false, 'inet6'),
+  entry('host', 'bound6', '2001:db8::1,udp:53'),
+  set('mesh', 'pairs6', 'hash:net,net', false, 'inet6'),
+  entry('mesh', 'pairs6', '8000::/1,fd4d::3'),
 ]
 
 t.test('sets and elements come, stay as they are, and go without a trace', async t => {
@@ -85,7 +98,7 @@ t.test('a set of another form is replaced in one pass, also while a rule uses it
   run('host', 'ipset add mesh-tcp 10.0.0.1')
   t.strictSame(failures(await bring(drivers, wanted, places)), [])
   t.match(run('mesh', 'ipset list mesh-tcp'), /8888 skbmark 0x122b8/)
-  t.match(run('mesh', 'ipset list -n'), /^(mesh-(tcp|external)\n)+$/, 'no spare set is left')
+  t.match(run('mesh', 'ipset list -n'), /^(mesh-(tcp|external|external6|pairs6)\n)+$/, 'no spare set is left')
   t.match(run('host', 'ipset list mesh-tcp'), /bitmap:port/)
 })
 

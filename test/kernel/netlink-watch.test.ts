@@ -13,7 +13,7 @@ import {
 import { type KernelEvent, NetlinkWatch } from '../../src/netlink/watch.js'
 import { connect, freshNamespace, runIn } from '../helpers/namespaces.js'
 
-const rule = { priority: 5, source: null, table: 1090, protocol: 109 }
+const rule = { priority: 5, source: '0.0.0.0/0', table: 1090, protocol: 109 }
 
 /** Waits until `done` holds, at most `limit` milliseconds. */
 async function until(done: () => boolean, limit = 10_000): Promise<boolean> {

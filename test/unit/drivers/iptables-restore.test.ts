@@ -7,6 +7,7 @@ import type { ChainObject, JumpObject } from '../../../src/kernel/objects.js'
 const chain = (name: string, rules: string[]): ChainObject => ({
   kind: 'chain',
   place: 'host',
+  family: 'inet',
   table: 'nat',
   name,
   rules,
@@ -14,6 +15,7 @@ const chain = (name: string, rules: string[]): ChainObject => ({
 const jump = (from: string, to: string, match = ''): JumpObject => ({
   kind: 'jump',
   place: 'host',
+  family: 'inet',
   table: 'nat',
   from,
   to,

@@ -69,3 +69,12 @@ t.test('a rule is split into match and target', async t => {
   t.strictSame(splitTarget('-j MESH-MARK'), { match: '', target: 'MESH-MARK' })
   t.strictSame(splitTarget('-j MARK --set-xmark 0x1/0xffffffff').target, null)
 })
+
+t.test('rules of IPv6 are told as ip6tables-save tells them', async t => {
+  const table: [typed: string, saved: string][] = [
+    ['-s fd4d::1 -j MASQUERADE', '-s fd4d::1/128 -j MASQUERADE'],
+    ['-d fe80::/10 -p icmpv6 -j ACCEPT', '-d fe80::/10 -p ipv6-icmp -j ACCEPT'],
+    ['-j REJECT --reject-with icmp6-port-unreachable', '-j REJECT --reject-with icmp6-port-unreachable'],
+  ]
+  for (const [typed, saved] of table) t.equal(normaliseRule(typed), saved)
+})

@@ -104,6 +104,23 @@ t.test('a pair with an end that is down, or with two sizes, has a size no plan h
     )
 })
 
+t.test('an address that the kernel itself gave a link is none of ours', async t => {
+  const addresses = ['10.254.0.3/32', 'fd4d::3/128', 'fe80::1/64'].map(address => ({ linkIndex: 3, address }))
+  const objects = objectsOf(
+    new Map<Place, PlaceReading>([
+      ['mesh', reading([link(3, 'paaa', 2)])],
+      [
+        container,
+        reading([link(2, 'mesh0', 3)], { addresses: addresses.map(a => ({ ...a, linkIndex: 2 })) }),
+      ],
+    ]),
+  )
+  t.strictSame(
+    objects.flatMap(object => (object.kind === 'address' ? [object.address] : [])),
+    ['10.254.0.3/32', 'fd4d::3/128'],
+  )
+})
+
 t.test(
   'only routes and rules of our protocol are ours, and a strange route keeps its key to itself',
   async t => {

@@ -136,7 +136,7 @@ t.test('a rule by fwmark is read and written', async t => {
     fwmark: 18,
   }
   const configuration = ruleConfiguration(rule)
-  t.match(configuration, { priority: 1095, source: null, table: 2018, fwmark: 18, protocol: 109 })
+  t.match(configuration, { priority: 1095, source: '0.0.0.0/0', table: 2018, fwmark: 18, protocol: 109 })
   const rules: RuleReading[] = [{ ...configuration, inputLink: null, fwmask: 0xffffffff, lookup: true }]
   t.strictSame(objectsOf(new Map([['mesh', reading([], { rules })]])), [rule])
   const part = { ...rule, fwmask: 0xff }

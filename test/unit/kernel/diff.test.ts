@@ -62,6 +62,7 @@ t.test('rules are compared one by one', async t => {
   const chain = (rules: string[]): KernelObject => ({
     kind: 'chain',
     place: 'host',
+    family: 'inet',
     table: 'nat',
     name: 'MESH-DNAT',
     rules,
@@ -114,6 +115,45 @@ t.test('a link made anew gets again what sat on it', async t => {
     [`update ${keyOf(link)}`],
     'not one that is down',
   )
+})
+
+t.test(
+  'IPv6 is told what to begin with before there is a link, and is on before there is an address',
+  async t => {
+    const sysctl = (name: string): KernelObject => ({ kind: 'sysctl', place: 'mesh', name, value: '0' })
+    const link = {
+      kind: 'link',
+      place: 'mesh',
+      name: 'p1',
+      peerPlace: 'host',
+      peerName: 'x',
+      mtu: 1500,
+    } as const
+    const order = [
+      sysctl('net.ipv6.conf.default.accept_dad'),
+      link,
+      sysctl('net.ipv6.conf.p1.disable_ipv6'),
+      { kind: 'address', place: 'mesh', link: 'p1', address: 'fd4d::3/128' },
+      sysctl('net.ipv4.ip_forward'),
+    ] as const
+    t.strictSame(
+      steps([...order].reverse(), []),
+      order.map(object => `add ${keyOf(object)}`),
+    )
+  },
+)
+
+t.test('chains of both families are two', async t => {
+  const chain = {
+    kind: 'chain',
+    place: 'host',
+    family: 'inet',
+    table: 'nat',
+    name: 'MESH-A',
+    rules: [],
+  } as const
+  t.equal(keyOf(chain), 'chain host nat MESH-A')
+  t.equal(keyOf({ ...chain, family: 'inet6' }), 'chain host ip6 nat MESH-A')
 })
 
 t.test('a VXLAN device comes before what sits on it, and takes it along when it is another one', async t => {

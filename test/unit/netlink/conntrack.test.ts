@@ -57,7 +57,22 @@ t.test('a flow is deleted by its tuple, its zones and its id, never without a tu
   )
 })
 
-t.test('what has no IPv4 tuple is left out', async t => {
+t.test('a flow of IPv6 is read and deleted by its longer addresses', async t => {
+  const six = hex(`0a 00 0000
+    4c00 0180
+      2c00 0180  1400 0300 fd000000 00000000 00000000 00000009  1400 0400 20010db8 00000000 00000000 00000001
+      1c00 0280  0500 0100 11 000000  0600 0200 03e8 0000  0600 0300 0035 0000
+    0800 0c00 deadbeef`)
+  const read = listFlows().decode(six, 0x100)
+  t.match(read, {
+    protocol: 17,
+    original: { source: 'fd00::9', sourcePort: 1000, destination: '2001:db8::1', destinationPort: 53 },
+  })
+  t.same(deleteFlow(read!).payload, six)
+  t.equal(listFlows().payload[0], 0, 'both families in one answer')
+})
+
+t.test('what has no tuple is left out', async t => {
   t.equal(listFlows().decode(hex('0a 00 0000'), 0x100), null)
 })
 

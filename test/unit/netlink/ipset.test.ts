@@ -86,8 +86,29 @@ t.test('elements are parsed and printed as ipset writes them', async t => {
     '10.0.0.1,sctp:1',
     '10.0.0.1,47:0',
   ]
-  for (const element of [...elements, '172.17.0.2,10.254.0.3', '172.17.0.0/16,10.254.0.0/24'])
+  const pairs = ['172.17.0.2,10.254.0.3', '172.17.0.0/16,10.254.0.0/24']
+  const six = [
+    'fd4d::1',
+    'fd4d::/64',
+    'fd4d::1,tcp:80',
+    'fd4d::1,47:0',
+    'fd4d::2,fd4d::3',
+    '8000::/1,fd4d::3',
+  ]
+  for (const element of [...elements, ...pairs, ...six])
     t.equal(formatElement(parseElement(element)), element)
+})
+
+t.test('an address of IPv6 is another attribute, and its set another family', async t => {
+  t.same(
+    addEntry('m', 'fd4d::1', null).payload,
+    hex(`02 00 0000
+         0500 0100 06 000000
+         0600 0200 6d00 0000
+         1c00 0780  1800 0180  1400 0240 fd4d0000 00000000 00000000 00000001`),
+  )
+  const { payload } = createSet({ name: 'm', type: 'hash:ip', family: 10, skbinfo: false })
+  t.ok((payload as Buffer).includes(hex('0500 0500 0a 000000')), 'IPSET_ATTR_FAMILY, NFPROTO_IPV6')
 })
 
 t.test('what is no element is refused', async t => {
@@ -100,6 +121,8 @@ t.test('what is no element is refused', async t => {
     '10.0.0.1,nix:1',
     '10.0.0.1/33',
     '10.0.0.1/0',
+    'fd4d::1/129',
+    'fd4d::/0',
   ])
     t.throws(() => parseElement(bad), RangeError, bad)
   t.throws(() => addEntry('m', '10.0.0.300', null), RangeError)
@@ -118,6 +141,7 @@ t.test('a set is listed by its first message only', async t => {
   t.same(listSets().decode(first, 0x607), {
     name: 'm',
     type: 'bitmap:port',
+    family: 2,
     skbinfo: true,
     references: 2,
     maximum: null,

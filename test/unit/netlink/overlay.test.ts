@@ -133,7 +133,7 @@ t.test('a forwarding entry is set in and deleted from the database of the device
 t.test('dumps ask for one device only', async t => {
   const neighbours = listNeighbours(5)
   t.same([neighbours.type, neighbours.flags], [30, 0x300], 'RTM_GETNEIGH, NLM_F_DUMP')
-  t.same(neighbours.payload, hex('02 00 0000 00000000 0000 00 00  0800 0800 05000000'))
+  t.same(neighbours.payload, hex('00 00 0000 00000000 0000 00 00  0800 0800 05000000'))
   t.same(listForwarding(5).payload, hex('07 00 0000 05000000 0000 00 00'))
 })
 
@@ -144,7 +144,10 @@ t.test('only permanent neighbours are read', async t => {
          0800 0400 00000000  1400 0300 00000000 00000000 00000000 00000000`)
   t.same(decodeNeighbour(payload('8000')), { linkIndex: 5, address: '10.254.1.1', mac })
   t.equal(decodeNeighbour(payload('0200')), null, 'NUD_REACHABLE')
-  t.equal(decodeNeighbour(payload('8000', '0a')), null, 'AF_INET6')
+  const six = hex(`0a 00 0000 05000000 8000 00 01
+    1400 0100 fd4d0000 00000000 00000000 00000101  0a00 0200 024d00000002 0000`)
+  t.same(decodeNeighbour(six), { linkIndex: 5, address: 'fd4d::101', mac })
+  t.equal(setNeighbour({ linkIndex: 5, address: 'fd4d::101', mac }).payload[0], 10, 'AF_INET6')
   t.equal(decodeNeighbour(payload('8000', '07')), null, 'AF_BRIDGE')
   t.equal(decodeNeighbour(hex('02 00 0000 05000000 8000 00 01')), null, 'nothing said')
   t.equal(decodeNeighbour(hex('02 00')), null)
@@ -168,7 +171,7 @@ t.test('forwarding entries are read with their detours', async t => {
 })
 
 t.test('a rule by fwmark', async t => {
-  const rule = { priority: 1095, source: null, table: 2018, protocol: 109, fwmark: 0x12 }
+  const rule = { priority: 1095, source: '0.0.0.0/0', table: 2018, protocol: 109, fwmark: 0x12 }
   t.same(
     addRule(rule).payload,
     hex(`02 00 00 00 00 00 00 01 00000000

@@ -11,7 +11,9 @@ import {
   decodeRule,
   deleteRoute,
   getNamespaceId,
+  listAddresses,
   listRoutes,
+  listRules,
   parsePrefix,
   setLink,
 } from '../../../src/netlink/route.js'
@@ -111,13 +113,53 @@ t.test('a route without gateway is of link scope, a local one of host scope', as
 
 t.test('cached routes and other families are no routes', async t => {
   t.equal(decodeRoute(hex('02 20 00 00 fe 02 00 01 00020000')), null)
-  t.equal(decodeRoute(hex('0a 20 00 00 fe 02 00 01 00000000')), null)
+  t.equal(decodeRoute(hex('07 20 00 00 fe 02 00 01 00000000')), null, 'AF_BRIDGE')
   t.match(decodeRoute(hex('02 00 00 00 fe 04 00 06 00000000')), {
     destination: '0.0.0.0/0',
     type: 'blackhole',
     protocol: 4,
     linkIndex: null,
   })
+})
+
+t.test('IPv6 has its family, addresses of 16 bytes and a usual metric', async t => {
+  const route = {
+    table: 254,
+    destination: 'fd4d::5/128',
+    linkIndex: 3,
+    gateway: 'fd4d::1',
+    source: null,
+    protocol: 109,
+    onlink: true,
+  }
+  const bytes = hex(`0a 80 00 00  fe 6d 00 01  04000000
+         1400 0100 fd4d0000 00000000 00000000 00000005
+         0800 0400 03000000
+         1400 0500 fd4d0000 00000000 00000000 00000001
+         0800 0f00 fe000000`)
+  t.same(addRoute(route).payload, bytes)
+  const usual = Buffer.concat([bytes, hex('0800 0600 00040000')])
+  t.same(decodeRoute(usual), { ...route, type: 'unicast', metric: 0 }, '1024 is the choice of the kernel')
+  t.match(decodeRoute(hex('0a 00 00 00 fe 6d 00 01 00000000')), { destination: '::/0' })
+  t.match(decodeRule(hex('0a 00 00 00 fe 00 00 01 00000000')), { source: '::/0', table: 254 })
+})
+
+t.test('an IPv6 address is used at once, and brings no route along', async t => {
+  t.same(
+    addAddress({ linkIndex: 3, address: 'fd4d::5/128' }).payload,
+    hex(`0a 80 00 00  03000000
+         1400 0100 fd4d0000 00000000 00000000 00000005
+         1400 0200 fd4d0000 00000000 00000000 00000005
+         0800 0800 02020000`),
+  )
+  const address = hex('0a 40 80 fd 03000000 1400 0100 fe800000 00000000 00000000 00000005')
+  t.same(decodeAddress(address), { linkIndex: 3, address: 'fe80::5/64' }, 'without IFA_LOCAL')
+})
+
+t.test('both families come in one answer', async t => {
+  t.equal(listRoutes().payload[0], 0, 'AF_UNSPEC')
+  t.equal(listAddresses().payload[0], 0)
+  t.equal(listRules().payload[0], 0)
 })
 
 t.test('routes are filtered by protocol and table', async t => {
@@ -144,17 +186,15 @@ t.test('a rule carries the protocol it is recognised by', async t => {
 t.test('what is sent can be read back', async t => {
   for (let seed = 1; seed <= 100; seed++) {
     const random = new Random(seed * 16807)
+    const ip = random.pick([() => random.ipv4(), () => random.ipv6()])
+    const [bits, everywhere] = ip().includes(':') ? [128, '::/0'] : [32, '0.0.0.0/0']
     const route = {
       table: random.pick([1, 100, 254, 255, 256, 1090, 70000]),
-      destination: random.pick([
-        `${random.ipv4()}/32`,
-        `${random.ipv4()}/${random.between(1, 31)}`,
-        '0.0.0.0/0',
-      ]),
+      destination: random.pick([`${ip()}/${bits}`, `${ip()}/${random.between(1, bits - 1)}`, everywhere]),
       type: random.pick(['unicast', 'local', 'blackhole', 'unreachable'] as const),
       linkIndex: random.pick([null, random.between(1, 5000)]),
-      gateway: random.pick([null, random.ipv4()]),
-      source: random.pick([null, random.ipv4()]),
+      gateway: random.pick([null, ip()]),
+      source: random.pick([null, ip()]),
       protocol: random.between(0, 255),
       onlink: random.pick([true, false]),
       metric: random.between(0, 9),
@@ -162,7 +202,7 @@ t.test('what is sent can be read back', async t => {
     t.same(decodeRoute(addRoute(route).payload as Buffer), route, `route, seed ${seed}`)
     const rule = {
       priority: random.u32(),
-      source: random.pick([null, `${random.ipv4()}/${random.between(1, 32)}`]),
+      source: random.pick([everywhere, `${ip()}/${random.between(1, bits)}`]),
       table: route.table,
       protocol: random.between(0, 255),
       fwmark: random.pick([null, random.u32()]),
@@ -176,16 +216,18 @@ t.test('what is sent can be read back', async t => {
     )
     const address = {
       linkIndex: random.between(1, 5000),
-      address: `${random.ipv4()}/${random.between(0, 32)}`,
+      address: `${ip()}/${random.between(0, bits)}`,
     }
     t.same(decodeAddress(addAddress(address).payload as Buffer), address, `address, seed ${seed}`)
   }
 })
 
 t.test('prefixes are read strictly', async t => {
-  t.same(parsePrefix('10.0.0.0/8'), { address: '10.0.0.0', length: 8 })
-  t.same(parsePrefix('10.0.0.1'), { address: '10.0.0.1', length: 32 })
-  for (const bad of ['10.0.0.0/33', '10.0.0.0/', '10.0.0.0/8/8', '10.0.0.0/x'])
+  t.same(parsePrefix('10.0.0.0/8'), { family: 2, address: '10.0.0.0', length: 8 })
+  t.same(parsePrefix('10.0.0.1'), { family: 2, address: '10.0.0.1', length: 32 })
+  t.same(parsePrefix('fd4d::1'), { family: 10, address: 'fd4d::1', length: 128 })
+  t.same(parsePrefix('::/0'), { family: 10, address: '::', length: 0 })
+  for (const bad of ['10.0.0.0/33', '10.0.0.0/', '10.0.0.0/8/8', '10.0.0.0/x', 'fd4d::/129'])
     t.throws(() => parsePrefix(bad), RangeError, bad)
 })
 
@@ -196,7 +238,7 @@ t.test('a namespace is numbered by its descriptor', async t => {
 })
 
 t.test('events tell what came and what went', async t => {
-  const rule = addRule({ priority: 7, source: null, table: 1, protocol: 9 }).payload
+  const rule = addRule({ priority: 7, source: '0.0.0.0/0', table: 1, protocol: 9 }).payload
   const event = (type: number) => decodeEvent({ type, flags: 0, sequence: 0, payload: rule as Buffer })
   t.match(event(32), { kind: 'rule', gone: false, reading: { priority: 7 } })
   t.match(event(33), { kind: 'rule', gone: true })

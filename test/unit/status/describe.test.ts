@@ -124,6 +124,41 @@ const cases: readonly [KernelObject, Partial<Record<Change['type'], string>>][] 
     { add: 'ip route add default dev mesh0 table 1090' },
   ],
   [
+    {
+      kind: 'route',
+      place: 'mesh',
+      table: 254,
+      destination: '::/0',
+      link: 'eth0',
+      gateway: 'fd4d::2',
+      source: null,
+    },
+    { add: 'ip -6 route add default via fd4d::2 dev eth0' },
+  ],
+  [
+    { kind: 'address', place: 'host', link: 'mesh0', address: 'fd4d::2/128' },
+    { add: 'ip address add fd4d::2/128 dev mesh0 nodad', remove: 'ip address del fd4d::2/128 dev mesh0' },
+  ],
+  [
+    { kind: 'rule', place: 'host', priority: 1090, source: 'fd4d::2/128', table: 1090 },
+    { add: 'ip -6 rule add from fd4d::2/128 lookup 1090 priority 1090' },
+  ],
+  [
+    {
+      kind: 'set',
+      place: 'mesh',
+      name: 'mesh6-hairpin',
+      type: 'hash:net,net',
+      family: 'inet6',
+      skbinfo: false,
+    },
+    { add: 'ipset create mesh6-hairpin hash:net,net family inet6' },
+  ],
+  [
+    { kind: 'chain', place: 'host', family: 'inet6', table: 'nat', name: 'MESH-DNAT', rules: ['-j ACCEPT'] },
+    { add: 'ip6tables -t nat -N MESH-DNAT (then its 1 rule)' },
+  ],
+  [
     { kind: 'rule', place: 'host', priority: 1090, source: '10.254.0.2/32', table: 1090 },
     {
       add: 'ip rule add from 10.254.0.2/32 lookup 1090 priority 1090',
@@ -149,11 +184,18 @@ const cases: readonly [KernelObject, Partial<Record<Change['type'], string>>][] 
     { add: 'sysctl -w net.ipv4.vs.conntrack=1', update: 'sysctl -w net.ipv4.vs.conntrack=1' },
   ],
   [
-    { kind: 'set', place: 'mesh', name: 'mesh-tcp', type: 'bitmap:port', skbinfo: true },
+    { kind: 'set', place: 'mesh', name: 'mesh-tcp', type: 'bitmap:port', family: 'inet', skbinfo: true },
     { add: 'ipset create mesh-tcp bitmap:port range 0-65535 skbinfo', remove: 'ipset destroy mesh-tcp' },
   ],
   [
-    { kind: 'set', place: 'mesh', name: 'mesh-hairpin', type: 'hash:net,net', skbinfo: false },
+    {
+      kind: 'set',
+      place: 'mesh',
+      name: 'mesh-hairpin',
+      type: 'hash:net,net',
+      family: 'inet',
+      skbinfo: false,
+    },
     { add: 'ipset create mesh-hairpin hash:net,net' },
   ],
   [
@@ -169,7 +211,14 @@ const cases: readonly [KernelObject, Partial<Record<Change['type'], string>>][] 
     { add: 'ipset add mesh-tcp 8888' },
   ],
   [
-    { kind: 'chain', place: 'host', table: 'nat', name: 'MESH-DNAT', rules: ['-j ACCEPT', '-j DROP'] },
+    {
+      kind: 'chain',
+      place: 'host',
+      family: 'inet',
+      table: 'nat',
+      name: 'MESH-DNAT',
+      rules: ['-j ACCEPT', '-j DROP'],
+    },
     {
       add: 'iptables -t nat -N MESH-DNAT (then its 2 rules)',
       update: 'iptables -t nat -F MESH-DNAT (then its 2 rules)',
@@ -180,6 +229,7 @@ const cases: readonly [KernelObject, Partial<Record<Change['type'], string>>][] 
     {
       kind: 'jump',
       place: 'host',
+      family: 'inet',
       table: 'nat',
       from: 'OUTPUT',
       to: 'MESH-DNAT',
