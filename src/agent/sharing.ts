@@ -122,7 +122,8 @@ export async function join(
   onMoved: () => void,
 ): Promise<Place> {
   const { address } = underlay(settings)
-  const claim = { name: settings.nodeName, address, pool: settings.pool, nodePrefix: settings.nodePrefix }
+  const { nodeName: name, pool, nodePrefix, vipPool } = settings
+  const claim = { name, address, pool, nodePrefix, vipPool }
   const { vni, vxlanPort: port } = settings
   const mtu = await tunnelMtu(settings, sockets, places)
   const placeOf = (record: NodeRecord): Place => ({

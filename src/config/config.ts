@@ -7,6 +7,7 @@ import { readFileSync } from 'node:fs'
 import { type ParseArgsConfig, parseArgs } from 'node:util'
 import { parse as parseYaml, YAMLParseError } from 'yaml'
 import { InputError, reasonOf } from '../errors.js'
+import { sharesAddress } from '../model/ipv4.js'
 import { nearest } from '../model/nearest.js'
 import { type Setting, type Settings, settingList, table } from './table.js'
 
@@ -180,6 +181,13 @@ function checkTogether(settings: Settings): void {
       String(settings.nodePrefix),
       `a node's share would be larger than the pool ${settings.pool}`,
       `choose ${poolPrefix} or more`,
+    )
+  if (settings.vipPool !== null && sharesAddress(settings.vipPool, settings.pool))
+    throw new InputError(
+      'vip-pool',
+      settings.vipPool,
+      `it overlaps the pool ${settings.pool}`,
+      'choose two subnets that share no address, or write none for a mesh without VIPs',
     )
   for (const file of settings.files)
     if (!file.startsWith('/')) throw new InputError('file', file, 'not an absolute path', 'begin it with /')

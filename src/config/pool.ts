@@ -14,19 +14,24 @@ export interface HostAddress {
 /**
  * Refuses a pool that shares addresses with a network this host is on: machines
  * there could no longer be reached. `ownLink`, the mesh's own, is left out of it.
- * Throws InputError.
+ * `setting` is the one that named the pool. Throws InputError.
  */
-export function checkPool(pool: string, addresses: readonly HostAddress[], ownLink: string): void {
+export function checkPool(
+  pool: string,
+  addresses: readonly HostAddress[],
+  ownLink: string,
+  setting = 'pool',
+): void {
   const subnet = new Address4(pool)
   for (const { link, address } of addresses) {
     if (link === ownLink) continue
     const other = new Address4(address)
     if (overlap(subnet, other))
       throw new InputError(
-        'pool',
+        setting,
         pool,
         `it overlaps ${address} on this host's link ${link}`,
-        'choose a subnet that is used nowhere on your network, as in 10.201.0.0/16, with --pool',
+        `choose a subnet that is used nowhere on your network, as in 10.201.0.0/16, with --${setting}`,
       )
   }
 }

@@ -4,7 +4,7 @@
  */
 import { hostname } from 'node:os'
 import { z } from 'zod'
-import { nodeName, pool, ports, range, socketAddress, wholeNumber } from './values.js'
+import { nodeName, pool, ports, range, socketAddress, vipPool, wholeNumber } from './values.js'
 
 export interface Setting<Schema extends z.ZodType = z.ZodType> {
   /** Flag `--name`, variable `MESH_NAME`, YAML key `name`. */
@@ -115,6 +115,14 @@ export const table = {
     '24',
     wholeNumber(9, 29, 'bits'),
     "length of one node's share of the pool: /24 holds 252 endpoints on a node",
+  ),
+  vipPool: setting(
+    network,
+    'vip-pool',
+    'SUBNET|none',
+    '10.253.0.0/16',
+    vipPool,
+    'addresses of services, used nowhere else on your network; the same on every node',
   ),
   portRange: setting(
     network,

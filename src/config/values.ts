@@ -91,3 +91,13 @@ export const pool = z.string().transform((text, context) => {
     return problem('not usable for machines; choose a private one, as in 10.254.0.0/16')
   return text
 })
+
+/** Where VIPs come from; `none` is null. */
+export const vipPool = z.string().transform((text, context) => {
+  if (text === 'none') return null
+  const parsed = pool.safeParse(text)
+  if (parsed.success) return parsed.data
+  const message = parsed.error.issues[0]?.message ?? ''
+  context.addIssue({ code: 'custom', message: `${message}, or none` })
+  return z.NEVER
+})

@@ -2,6 +2,7 @@
  * Many nodes as one mesh: who they are, which share of the pool each has, and the
  * containers each of them tells the others about. Pure.
  */
+import { addressOf, numberOf } from './ipv4.js'
 import type { EndpointState } from './mesh.js'
 
 /** Node numbers fill 16 bits of a packet's mark; 0 means no node. */
@@ -65,14 +66,6 @@ export interface ClusterSnapshot {
   readonly nodes: readonly ClusterNode[]
   /** Of live nodes, by node and id. */
   readonly containers: readonly RemoteContainer[]
-}
-
-function numberOf(address: string): number {
-  return address.split('.').reduce((sum, part) => sum * 256 + Number(part), 0)
-}
-
-function addressOf(number: number): string {
-  return [24, 16, 8, 0].map(shift => Math.floor(number / 2 ** shift) % 256).join('.')
 }
 
 /** How many nodes a pool has room for, 0–65535, when each gets a subnet of `prefix` bits. */

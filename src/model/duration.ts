@@ -7,8 +7,9 @@ import { InputError } from '../errors.js'
 const seconds = { h: 3600, m: 60, s: 1, ms: 0.001 } as const
 const form = 'write a number and a unit, for example 500ms, 30s, 2m, 1h or 1m30s'
 
-/** Limits of a drain time, seconds. */
+/** Limits of a drain time and of persistence, seconds. */
 export const longestDrain = 86_400
+const longestPersistence = 86_400
 
 /**
  * Parses a length of time into seconds (500ms is 0.5). `field` names the place in
@@ -36,6 +37,19 @@ export function parseDuration(
 /** A drain time: 0 to 24 hours. */
 export function parseDrain(value: string | number, field = 'drain'): number {
   return parseDuration(value, field, 0, longestDrain)
+}
+
+/** How long a client stays with its endpoint: `none`, or 1 second to 24 hours in whole seconds; 0 is none. */
+export function parsePersistence(value: string | number, field = 'persist'): number {
+  if (String(value).trim() === 'none') return 0
+  const total = parseDuration(value, field, 0, longestPersistence)
+  if (Number.isInteger(total)) return total
+  throw new InputError(
+    field,
+    String(value),
+    'the kernel counts whole seconds',
+    'write one, as in 600s, or none',
+  )
 }
 
 function sumOfParts(text: string): number | null {

@@ -3,11 +3,14 @@
  * be open, for the mesh to choose (`settlePorts` in conflicts.ts makes a Service of it).
  */
 import { InputError } from '../errors.js'
+import { formatEndpoint } from './endpoint.js'
 import { formatPort, lengthOf, type PortSpec } from './ports.js'
 import {
   defaultDrain,
   defaultScheduler,
+  defaultWeightedScheduler,
   type EndpointMode,
+  endpointModes,
   type FixedEndpoint,
   type LabelWeight,
   type Scheduler,
@@ -15,6 +18,8 @@ import {
   schedulers,
   type VipPort,
 } from './service.js'
+import { checkVipPorts, formatVipPort } from './vip-ports.js'
+import { knowsWeights } from './weights.js'
 
 export interface Publication {
   readonly name: string
@@ -36,14 +41,14 @@ export interface Publication {
   readonly scopes: readonly string[]
 }
 
-/** A publication of `name` with every other field at its default or as given. */
+/** A publication of `name` with every other field at its default or as given; weights make `wrr` the default scheduler. */
 export function publicationOf(name: string, fields: Partial<Omit<Publication, 'name'>> = {}): Publication {
   return {
     name,
     ports: fields.ports ?? [],
     selector: fields.selector ?? null,
     endpoints: fields.endpoints ?? [],
-    scheduler: fields.scheduler ?? defaultScheduler,
+    scheduler: fields.scheduler ?? (fields.weights?.length ? defaultWeightedScheduler : defaultScheduler),
     drain: fields.drain ?? defaultDrain,
     vip: fields.vip ?? 'auto',
     vipPorts: fields.vipPorts ?? [],
@@ -63,15 +68,53 @@ export function parseScheduler(text: string, field = 'scheduler'): Scheduler {
   return scheduler
 }
 
-/** An endpoint with a port of its own cannot answer for a range. Throws InputError. */
-export function checkTargets(publication: Publication): void {
-  const range = publication.ports.find(({ target }) => lengthOf(target) > 1)
-  const fixed = publication.endpoints.find(({ port }) => port !== null)
-  if (range && fixed)
+/** Throws InputError. */
+export function parseEndpointMode(text: string, field = 'endpoint-mode'): EndpointMode {
+  const mode = endpointModes.find(each => each === text.trim())
+  if (mode === undefined)
     throw new InputError(
-      'endpoint',
-      `${fixed.address}:${fixed.port}`,
-      `one port cannot answer for the range ${formatPort(range)}`,
-      `write ${fixed.address} without a port`,
+      field,
+      text,
+      'there is no such mode',
+      'write vip (the name stands for a VIP) or dnsrr (for the endpoints)',
     )
+  return mode
+}
+
+/** Whether fields that are sound by themselves are so together. Throws InputError. */
+export function checkService(publication: Publication): void {
+  checkTargets(publication)
+  const { ports, vip, vipPorts, endpointMode, scheduler, weights } = publication
+  checkVipPorts(vipPorts)
+  if (weights.length > 0 && !knowsWeights(scheduler))
+    throw new InputError(
+      'scheduler',
+      scheduler,
+      'it takes no account of weights',
+      'use wrr, wlc or another that does, or no weights',
+    )
+  if (ports.length > 0 || endpointMode === 'dnsrr') return
+  if (vip === 'none')
+    throw new InputError(
+      'vip',
+      vip,
+      'nothing of the service would answer',
+      'write auto, or publish a port of it',
+    )
+  if (vipPorts.length === 0)
+    throw new InputError('port', '', 'the VIP would answer nowhere', 'write a port, as in 8080:80/tcp')
+}
+
+/** An endpoint with a port of its own cannot answer for a range. Throws InputError. */
+export function checkTargets({ ports, vipPorts, endpoints }: Publication): void {
+  const fixed = endpoints.find(({ port }) => port !== null)
+  const range = ports.find(({ target }) => lengthOf(target) > 1)
+  const vipRange = vipPorts.find(({ target }) => lengthOf(target) > 1)
+  if (!fixed || !(range || vipRange)) return
+  throw new InputError(
+    'endpoint',
+    formatEndpoint(fixed),
+    `one port cannot answer for the range ${range ? formatPort(range) : formatVipPort(vipRange!)}`,
+    `write ${fixed.address} without a port`,
+  )
 }

@@ -96,4 +96,6 @@ export interface Service {
 }
 
 export const defaultScheduler: Scheduler = 'rr'
+/** Where there are weights. */
+export const defaultWeightedScheduler: Scheduler = 'wrr'
 export const defaultDrain = 30

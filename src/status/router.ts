@@ -36,6 +36,7 @@ const statusByCode: Readonly<Record<ErrorCode, number>> = {
   MESH_BAD_INPUT: 400,
   MESH_NOT_FOUND: 404,
   MESH_PORT_TAKEN: 409,
+  MESH_VIP_TAKEN: 409,
   MESH_NETLINK: 500,
   MESH_PROGRAM: 500,
   MESH_INTERNAL: 500,

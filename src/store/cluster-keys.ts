@@ -1,7 +1,7 @@
 /**
  * The cluster as keys of etcd, and back. Pure.
  *
- *   PREFIX/pool                     pool and node-prefix of all nodes
+ *   PREFIX/pool                     pool, node-prefix and vip-pool of all nodes
  *   PREFIX/nodes/NAME               number, subnet, address, draining; stays until removed
  *   PREFIX/numbers/NUMBER           name of the node that has the number (and so the subnet)
  *   PREFIX/alive/NAME               under the node's lease: its agent is there
@@ -29,7 +29,12 @@ const containerForm = z.object({
   address,
   state: z.enum(['ready', 'starting', 'unhealthy', 'paused', 'leaving']),
 })
-const poolForm = z.object({ pool: z.cidrv4(), nodePrefix: z.int().min(1).max(32) })
+const poolForm = z.object({
+  pool: z.cidrv4(),
+  nodePrefix: z.int().min(1).max(32),
+  // Absent from what was stored before there were VIPs: the first node that has them decides.
+  vipPool: z.cidrv4().nullable().optional(),
+})
 
 /** A node's place as it is stored, without its name. */
 export type Place = z.output<typeof placeForm>

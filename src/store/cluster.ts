@@ -15,6 +15,8 @@ export interface Claim {
   readonly pool: string
   /** Length of one node's subnet; the same on every node. */
   readonly nodePrefix: number
+  /** Where VIPs come from, the same on every node; null: nowhere. */
+  readonly vipPool: string | null
 }
 
 export type OwnContainer = Omit<RemoteContainer, 'node'>

@@ -125,20 +125,28 @@ function fits(place: { number: number; subnet: string }, { pool, nodePrefix }: C
   return subnetOfNode(pool, nodePrefix, place.number) === place.subnet
 }
 
-/** All nodes have to divide the same pool in the same way. The first one decides. Throws InputError. */
-function checkPool(keys: ClusterKeys, entries: Entries, { name, pool, nodePrefix }: Claim): Operation[] {
-  const entry = entries.get(keys.pool)
-  const common = poolOf(entry)
-  if (common?.pool === pool && common.nodePrefix === nodePrefix) return []
+/** All nodes have to divide the same pool in the same way, and have one for VIPs. The first one decides. Throws InputError. */
+function checkPool(keys: ClusterKeys, entries: Entries, claim: Claim): Operation[] {
+  const { name, pool, nodePrefix, vipPool } = claim
+  const common = poolOf(entries.get(keys.pool))
+  const samePool = common?.pool === pool && common.nodePrefix === nodePrefix
+  if (samePool && common.vipPool === vipPool) return []
   const alone = ![...entries.keys()].some(key => key.startsWith(keys.nodes) && key !== keys.node(name))
-  if (common && !alone)
+  if (common && !alone && !samePool)
     throw new InputError(
       'pool',
       `${pool} in shares of /${nodePrefix}`,
       `the other nodes use ${common.pool} in shares of /${common.nodePrefix}`,
       'give every node the same --pool and --node-prefix',
     )
-  return [put(keys.pool, JSON.stringify({ pool, nodePrefix }))]
+  if (common && !alone && common.vipPool !== undefined)
+    throw new InputError(
+      'vip-pool',
+      vipPool ?? 'none',
+      `the other nodes use ${common.vipPool ?? 'none'}`,
+      'give every node the same --vip-pool',
+    )
+  return [put(keys.pool, JSON.stringify({ pool, nodePrefix, vipPool }))]
 }
 
 /** The lowest free number, or one of the lowest where others got in between before. Throws InputError. */

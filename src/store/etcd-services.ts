@@ -90,7 +90,8 @@ export function readServices(
 /**
  * The transaction from `before`, as read at `revision`, to `after`; null when they are
  * the same. It fails if anybody wrote or removed a service since (a removal through the
- * mesh writes the marker), or if the role of `fence` changed hands. Throws MESH_PORT_TAKEN or MESH_STORE for a result that must not be.
+ * mesh writes the marker), or if the role of `fence` changed hands. Throws MESH_PORT_TAKEN,
+ * MESH_VIP_TAKEN or MESH_STORE for a result that must not be.
  */
 export function changeOf(
   prefix: string,
@@ -120,11 +121,17 @@ export function changeOf(
   }
 }
 
-/** What could not be read back, and what would take another service's port, must not be written. */
+/** What could not be read back, and what would take another service's port or VIP, must not be written. */
 function checkChanged(service: Service, all: readonly Service[]): void {
   const parsed = serviceForm.safeParse(service)
   if (!parsed.success)
     throw new MeshError('MESH_STORE', `write service ${service.name}: ${issueOf(parsed.error)}`)
+  const owner = all.find(other => other !== service && other.vip !== null && other.vip === service.vip)
+  if (owner)
+    throw new MeshError(
+      'MESH_VIP_TAKEN',
+      `give ${service.name} the VIP ${service.vip}: service ${owner.name} has it`,
+    )
   for (const [index, port] of service.ports.entries())
     for (const other of all) {
       const held = (other === service ? service.ports.slice(0, index) : other.ports).find(each =>

@@ -10,7 +10,14 @@ import type { EtcdServers } from './etcd.js'
 import { waitFor } from './wait.js'
 
 export function claimOf(name: string, last: number, fields: Partial<Claim> = {}): Claim {
-  return { name, address: `192.168.77.${last}`, pool: '10.254.0.0/16', nodePrefix: 24, ...fields }
+  return {
+    name,
+    address: `192.168.77.${last}`,
+    pool: '10.254.0.0/16',
+    nodePrefix: 24,
+    vipPool: '10.253.0.0/16',
+    ...fields,
+  }
 }
 
 export function container(id: string, fields: Partial<OwnContainer> = {}): OwnContainer {

@@ -2,6 +2,7 @@
  * Nodes and containers in a real etcd of three members: places, leases, joins at the same moment.
  */
 import t from 'tap'
+import { put } from '../../src/store/etcd-wire.js'
 import { claimOf, container, view } from '../helpers/cluster-view.js'
 import { EtcdServers } from '../helpers/etcd.js'
 import { sleep, waitFor } from '../helpers/wait.js'
@@ -77,6 +78,23 @@ t.test('a name or an address of another live node is refused, with its reason', 
   await t.rejects(third.cluster.join(claimOf('n3', 3, { nodePrefix: 25 })), {
     field: 'pool',
     message: /the other nodes use 10\.254\.0\.0\/16 in shares of \/24/,
+  })
+  await t.rejects(third.cluster.join(claimOf('n3', 3, { vipPool: null })), {
+    field: 'vip-pool',
+    message: /"none": the other nodes use 10\.253\.0\.0\/16; give every node the same/,
+  })
+})
+
+t.test('nodes of before there were VIPs leave their pool to the first that has them', async t => {
+  const one = open('/first-vips')
+  const client = servers.client()
+  t.teardown(() => client.close())
+  const pool = JSON.stringify({ pool: '10.254.0.0/16', nodePrefix: 24 })
+  await client.transact([], [put('/first-vips/pool', pool), put('/first-vips/nodes/n9', '{}')])
+  await one.cluster.join(claimOf('n1', 1, { vipPool: '10.9.0.0/24' }))
+  await t.rejects(open('/first-vips').cluster.join(claimOf('n2', 2)), {
+    field: 'vip-pool',
+    message: /10\.9\.0\.0\/24/,
   })
 })
 

@@ -4,6 +4,7 @@
 import t from 'tap'
 import { MeshError } from '../../src/errors.js'
 import type { Service } from '../../src/model/service.js'
+import { chooseVip, vipsOf } from '../../src/model/vips.js'
 import { encode, put } from '../../src/store/etcd-wire.js'
 import { view } from '../helpers/cluster-view.js'
 import { EtcdServers } from '../helpers/etcd.js'
@@ -60,6 +61,36 @@ t.test('of two nodes that publish one port at the same moment one wins, 100 time
   }
   t.equal(refused, 100)
   t.equal((await one.store.list()).length, 100)
+})
+
+t.test('of nodes that give VIPs at the same moment each gives its own, 30 times', async t => {
+  // So small a pool that most names meet.
+  const pool = '10.9.0.0/25'
+  const nodes = Array.from({ length: 4 }, () => open('/vips'))
+  const give = (name: string) => (services: readonly Service[]) => [
+    ...services,
+    aService(name, 1000 + services.length, { vip: chooseVip(name, vipsOf(services), pool) }),
+  ]
+  for (let round = 0; round < 30; round++)
+    await Promise.all(nodes.map(({ store }, i) => store.update(give(`s${round}-${i}`))))
+  const services = await nodes[0]!.store.list()
+  t.equal(services.length, 120)
+  t.equal(vipsOf(services).size, 120, 'no VIP twice')
+  const [first] = services
+  await t.rejects(
+    nodes[1]!.store.update(all => [...all, aService('thief', 9, { vip: first!.vip })]),
+    { code: 'MESH_VIP_TAKEN', message: new RegExp(`service ${first!.name} has it`) },
+    'whoever chose it',
+  )
+  await t.rejects(
+    Promise.all(
+      nodes
+        .map(({ store }, i) => store.update(give(`more-${i}`)))
+        .concat(nodes[0]!.store.update(give('last')), nodes[1]!.store.update(give('one-too-many'))),
+    ),
+    { code: 'MESH_VIP_TAKEN', message: /all 125 addresses of the VIP pool 10\.9\.0\.0\/25 are taken/ },
+  )
+  t.equal(vipsOf(await nodes[2]!.store.list()).size, 125)
 })
 
 t.test('updates of many nodes at once each see the ones before', async t => {

@@ -33,6 +33,7 @@ t.test('everything has a default', async t => {
     metrics: null,
     pool: '10.254.0.0/16',
     nodePrefix: 24,
+    vipPool: '10.253.0.0/16',
     portRange: { first: 30000, last: 32767 },
     reservedPorts: [],
     vni: 4097,
@@ -56,6 +57,11 @@ t.test('everything has a default', async t => {
     iptables: 'auto',
     logLevel: 'info',
   })
+})
+
+t.test('a mesh may do without VIPs', async t => {
+  t.equal(settings(['--vip-pool', 'none']).vipPool, null)
+  t.equal(settings([], { MESH_VIP_POOL: '10.9.0.0/28' }).vipPool, '10.9.0.0/28')
 })
 
 t.test(
@@ -144,6 +150,14 @@ t.test('bad input names the place, the value and the remedy', async t => {
     [
       ['--pool', '127.0.0.0/16'],
       '--pool "127.0.0.0/16": not usable for machines; choose a private one, as in 10.254.0.0/16',
+    ],
+    [
+      ['--vip-pool', '10.253.0.1/16'],
+      '--vip-pool "10.253.0.1/16": not where a subnet begins; write 10.253.0.0/16, or none',
+    ],
+    [
+      ['--vip-pool', '10.254.128.0/20'],
+      'vip-pool "10.254.128.0/20": it overlaps the pool 10.254.0.0/16; choose two subnets that share no address, or write none for a mesh without VIPs',
     ],
     [
       ['--node-prefix', '12'],

@@ -1,0 +1,40 @@
+/**
+ * Weights by labels of containers: what a person writes (`version=canary:5`), and which
+ * of them an endpoint gets. Pure.
+ */
+import { InputError } from '../errors.js'
+import { parseSelector } from './selector.js'
+import type { LabelWeight, Scheduler } from './service.js'
+
+/** Largest weight of a destination that is surely taken as it is by every scheduler. */
+export const largestWeight = 65_535
+
+const form =
+  'write LABEL=VALUE:NUMBER, as in version=canary:5, or mesh.container=NAME:NUMBER for one container'
+
+/** Schedulers of the kernel that look at weights only to see whether they are 0 (net/netfilter/ipvs/ip_vs_*.c). */
+const withoutWeights: readonly Scheduler[] = ['rr', 'lc', 'dh']
+
+/** Parses `LABEL=VALUE:NUMBER`; the value may hold colons. Throws InputError. */
+export function parseWeight(text: string, field = 'weight'): LabelWeight {
+  const colon = text.lastIndexOf(':')
+  const number = text.slice(colon + 1).trim()
+  if (colon < 0 || !/^\d{1,6}$/.test(number)) throw new InputError(field, text, 'its weight is missing', form)
+  const weight = Number(number)
+  if (weight > largestWeight)
+    throw new InputError(field, text, `${weight} is outside 0–${largestWeight}`, form)
+  const label = text.slice(0, colon).trim()
+  if (label.includes(',')) throw new InputError(field, text, 'a weight goes by one label', form)
+  const [pair] = Object.entries(parseSelector(label, field))
+  return { label: pair![0], value: pair![1], weight }
+}
+
+/** The text `parseWeight` reads. */
+export function formatWeight({ label, value, weight }: LabelWeight): string {
+  return `${label}=${value}:${weight}`
+}
+
+/** Whether connections are spread by weight. */
+export function knowsWeights(scheduler: Scheduler): boolean {
+  return !withoutWeights.includes(scheduler)
+}
