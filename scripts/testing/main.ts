@@ -52,7 +52,8 @@ const words = process.argv.slice(2)
 const wantedLayers = words.filter(isLayer)
 const wantedWords = words.filter(word => !isLayer(word))
 const files = new Map<Layer, string[]>()
-for (const layer of wantedLayers.length > 0 ? wantedLayers : layers) {
+// The longest jobs first: short ones fill the end, when fewer are left than run at a time.
+for (const layer of (wantedLayers.length > 0 ? wantedLayers : [...layers]).toReversed()) {
   const list = testFiles(layer, wantedWords)
   files.set(layer, list)
   if (list.length === 0 && wantedWords.length === 0) {
