@@ -70,6 +70,11 @@ const rooms: Readonly<Record<string, Room>> = {
     packages: ['node:'],
     why: 'health asks whether something answers; what follows from that is decided elsewhere',
   },
+  dns: {
+    may: ['model', 'netlink/addon.ts'],
+    packages: ['node:', 'dns-packet', 'ip-address'],
+    why: 'the resolver knows names and addresses, and nothing of how packets get there',
+  },
   config: {
     may: ['model'],
     packages: ['node:', 'ip-address', 'yaml', 'zod'],
@@ -87,6 +92,7 @@ const rooms: Readonly<Record<string, Room>> = {
       'reconcile',
       'status',
       'health',
+      'dns',
       'config',
     ],
     packages: ['node:', 'pino'],

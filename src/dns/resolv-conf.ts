@@ -1,0 +1,74 @@
+/**
+ * The node's own resolvers: those of /etc/resolv.conf, looked at again whenever it changes.
+ *
+ * A stub of systemd-resolved in it is used like any other, since it knows which resolver is
+ * for which domain; those that it uses itself stand in for it when it is away.
+ */
+import { readFileSync, unwatchFile, watchFile } from 'node:fs'
+import { isIP } from 'node:net'
+import type { UpstreamAddress } from './upstream.js'
+
+const dnsPort = 53
+/** Where systemd-resolved listens, resolved.conf(5). */
+const stubs = ['127.0.0.53', '127.0.0.54']
+/** How often the files are looked at, milliseconds. */
+const interval = 1000
+
+export interface ResolvConfPaths {
+  readonly main: string
+  /** What systemd-resolved would write there if it had no stub. */
+  readonly behindStub: string
+}
+
+export const usualPaths: ResolvConfPaths = {
+  main: '/etc/resolv.conf',
+  behindStub: '/run/systemd/resolve/resolv.conf',
+}
+
+/** The addresses of a resolv.conf(5), in order, each once. */
+export function parseResolvConf(text: string): string[] {
+  const addresses = text
+    .split('\n')
+    .map(line => /^\s*nameserver\s+(\S+)/.exec(line)?.[1] ?? '')
+    .filter(address => isIP(address) !== 0)
+  return [...new Set(addresses)]
+}
+
+/** `own`: the resolver's own addresses, which it must not ask. */
+export function chooseUpstreams(main: string, behindStub: string, own: readonly string[]): UpstreamAddress[] {
+  const addresses = parseResolvConf(main)
+  if (addresses.some(address => stubs.includes(address))) addresses.push(...parseResolvConf(behindStub))
+  return [...new Set(addresses)]
+    .filter(address => !own.includes(address))
+    .map(address => ({ address, port: dnsPort }))
+}
+
+/** Calls `listener` with what there is, now and after each change. Returns the end of it. */
+export function watchResolvConf(
+  own: readonly string[],
+  listener: (upstreams: UpstreamAddress[]) => void,
+  { main, behindStub }: ResolvConfPaths = usualPaths,
+): () => void {
+  let told = ''
+  const look = () => {
+    const upstreams = chooseUpstreams(read(main), read(behindStub), own)
+    const text = JSON.stringify(upstreams)
+    if (text === told) return
+    told = text
+    listener(upstreams)
+  }
+  // Asked by name, not by inode: it is a link to a file that is replaced as a whole.
+  for (const path of [main, behindStub]) watchFile(path, { interval, persistent: false }, look)
+  look()
+  return () => {
+    for (const path of [main, behindStub]) unwatchFile(path, look)
+  }
+}
+
+function read(path: string): string {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch {
+    return '' // there is none
+  }
+}

@@ -1,0 +1,68 @@
+/**
+ * The resolver's thread: answers while the agent's own thread is busy with a pass. Started
+ * by resolver.ts, which says here what words they exchange.
+ */
+import { parentPort, workerData } from 'node:worker_threads'
+import { Forwarder, usualForwarding } from './forward.js'
+import { Listening } from './listening.js'
+import type { ZoneChange, ZoneSettings } from './named.js'
+import { watchResolvConf } from './resolv-conf.js'
+import { type Counts, Responder } from './responder.js'
+import type { UpstreamAddress } from './upstream.js'
+import { Zone } from './zone.js'
+
+export interface WorkerSettings {
+  readonly zone: ZoneSettings
+  readonly port: number
+  /** Path of the sandbox; null: our own namespace. */
+  readonly namespace: string | null
+  /** null: those of resolv.conf. */
+  readonly upstreams: readonly UpstreamAddress[] | null
+}
+
+/** What the agent's thread says. */
+export type Order = { readonly kind: 'change'; readonly change: ZoneChange } | { readonly kind: 'stop' }
+
+/** What is said to it. */
+export type Report =
+  | { readonly kind: 'served'; readonly address: string }
+  | { readonly kind: 'trouble'; readonly message: string | null }
+  | { readonly kind: 'upstreams'; readonly upstreams: readonly UpstreamAddress[] }
+  | { readonly kind: 'counts'; readonly counts: Counts }
+
+/** How often counts are told, milliseconds. */
+const countsEvery = 1000
+
+function main(settings: WorkerSettings): void {
+  const tell = (report: Report) => parentPort?.postMessage(report)
+  const { zone, port, namespace, upstreams } = settings
+  const forwarder = new Forwarder(usualForwarding)
+  const responder = new Responder(new Zone(zone), forwarder)
+  const use = (found: readonly UpstreamAddress[]) => {
+    forwarder.use(found)
+    tell({ kind: 'upstreams', upstreams: found })
+  }
+  const isOther = ({ address, port }: UpstreamAddress) => port !== 53 || !zone.resolver.includes(address)
+  const unwatch = upstreams ? () => {} : watchResolvConf(zone.resolver, use)
+  if (upstreams) use(upstreams.filter(isOther))
+  const listening = new Listening({
+    addresses: zone.resolver,
+    port,
+    namespace,
+    handle: (...question) => responder.handle(...question),
+    onTrouble: message => tell({ kind: 'trouble', message }),
+    onServed: address => tell({ kind: 'served', address }),
+  })
+  const timer = setInterval(() => tell({ kind: 'counts', counts: responder.counts }), countsEvery)
+  parentPort?.on('message', (order: Order) => {
+    if (order.kind === 'change') return responder.apply(order.change)
+    clearInterval(timer)
+    unwatch()
+    listening.stop()
+    responder.close()
+    parentPort?.close()
+  })
+  void listening.start()
+}
+
+main(workerData as WorkerSettings)
