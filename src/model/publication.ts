@@ -102,7 +102,12 @@ export function checkService(publication: Publication): void {
       'write auto, or publish a port of it',
     )
   if (vipPorts.length === 0)
-    throw new InputError('port', '', 'the VIP would answer nowhere', 'write a port, as in 8080:80/tcp')
+    throw new InputError(
+      'port',
+      '',
+      'there is no port, published or of the VIP',
+      'write one, as in 8080:80/tcp',
+    )
 }
 
 /** An endpoint with a port of its own cannot answer for a range. Throws InputError. */

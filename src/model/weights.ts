@@ -6,7 +6,7 @@ import { InputError } from '../errors.js'
 import { parseSelector } from './selector.js'
 import type { LabelWeight, Scheduler } from './service.js'
 
-/** Largest weight of a destination that is surely taken as it is by every scheduler. */
+/** Largest weight of a destination that ipvsadm takes. */
 export const largestWeight = 65_535
 
 const form =
@@ -23,10 +23,15 @@ export function parseWeight(text: string, field = 'weight'): LabelWeight {
   const weight = Number(number)
   if (weight > largestWeight)
     throw new InputError(field, text, `${weight} is outside 0–${largestWeight}`, form)
-  const label = text.slice(0, colon).trim()
-  if (label.includes(',')) throw new InputError(field, text, 'a weight goes by one label', form)
-  const [pair] = Object.entries(parseSelector(label, field))
-  return { label: pair![0], value: pair![1], weight }
+  const pair = text.slice(0, colon).trim()
+  if (pair.includes(',')) throw new InputError(field, text, 'a weight goes by one label', form)
+  try {
+    const [[label, value] = ['', '']] = Object.entries(parseSelector(pair))
+    return { label, value, weight }
+  } catch (error) {
+    if (!(error instanceof InputError)) throw error
+    throw new InputError(field, text, error.problem, form)
+  }
 }
 
 /** The text `parseWeight` reads. */

@@ -1,20 +1,19 @@
 /**
- * A compose file's `ports:` as publications. Of all that such a file may hold, only
- * this is read: the project's name, each service's ports and labels. Pure.
+ * A compose file's `ports:` and the mesh's labels as publications. Of all that such a
+ * file may hold, only this is read: the project's name, each service's ports and labels.
+ * Pure.
  */
 import { basename, dirname, resolve } from 'node:path'
 import * as z from 'zod'
 import { InputError } from '../errors.js'
-import { parseDrain } from '../model/duration.js'
+import { publishLabel } from '../model/declaration.js'
 import { lengthOf, type PortSpec, parsePortSpec } from '../model/ports.js'
-import { type Publication, parseScheduler, publicationOf } from '../model/publication.js'
+import { checkService, type Publication, publicationOf } from '../model/publication.js'
 import { composeProjectLabel, composeServiceLabel } from '../model/service.js'
+import { parseFields } from '../model/service-fields.js'
 import { type Environment, substitute } from './compose-variables.js'
+import { isAsked, knownLabels, labelOfField, textOfLabels } from './mesh-labels.js'
 import { type Path, readYaml, type YamlFile } from './yaml-door.js'
-
-/** Labels on a compose service by which it says how it wants to be published. */
-export const schedulerLabel = 'mesh.scheduler'
-export const drainLabel = 'mesh.drain'
 
 const textOrNumber = z.union([z.string(), z.int()])
 
@@ -28,6 +27,8 @@ type LongPort = z.infer<typeof longPort>
 
 const scalar = z.union([z.string(), z.number(), z.boolean(), z.null()])
 
+const labelsForm = z.union([z.array(z.string()), z.record(z.string(), scalar)]).nullish()
+
 const composeFile = z.object({
   name: z.string().nullish(),
   services: z.record(
@@ -35,7 +36,8 @@ const composeFile = z.object({
     z
       .object({
         ports: z.array(z.union([textOrNumber, longPort])).nullish(),
-        labels: z.union([z.array(z.string()), z.record(z.string(), scalar)]).nullish(),
+        labels: labelsForm,
+        deploy: z.object({ labels: labelsForm }).nullish(),
       })
       .nullable(),
   ),
@@ -45,15 +47,15 @@ type ComposeFile = z.infer<typeof composeFile>
 function remedyAt(path: Path): string {
   if (path.length <= 2)
     return 'write services by name, as in services: {web: {image: web, ports: ["8888:80"]}}'
-  return path[2] === 'labels'
+  return path[2] === 'labels' || path[2] === 'deploy'
     ? 'write labels as a mapping or a list of label=value'
     : 'write ports as in "8888:80", or with target: and published:'
 }
 
 /**
  * Reads a compose file. `fileName`'s directory names the project unless the file
- * does, so it should be absolute; `environment` is for `${VARIABLES}`. Services
- * without ports are left out. Throws InputError naming line and field.
+ * does, so it should be absolute; `environment` is for `${VARIABLES}`. Services that
+ * ask for nothing are left out. Throws InputError naming line and field.
  */
 export function servicesFromCompose(
   text: string,
@@ -76,21 +78,25 @@ export function servicesFromCompose(
       ) as LongPort
       return file.read(path, () => [longPortSpec(long)])
     })
-    if (ports.length === 0) continue
-    const labels = labelsOf(entry?.labels)
-    const label = <T>(key: string, parse: (value: string) => T): T | undefined => {
-      const value = labels.get(key)
-      const path = ['services', name, 'labels', key]
-      return value === undefined ? undefined : file.read(path, () => parse(substitute(value, environment)))
-    }
-    publications.push(
-      publicationOf(`${project}/${name}`, {
-        ports,
-        selector: { [composeProjectLabel]: project, [composeServiceLabel]: name },
-        scheduler: label(schedulerLabel, value => parseScheduler(value)),
-        drain: label(drainLabel, value => parseDrain(value)),
-      }),
+    const labels = labelsOf(name, entry)
+    const read = <Value>(label: string, parse: () => Value) =>
+      file.read(labels.get(label)?.path ?? ['services', name], parse)
+    const values = new Map(
+      [...labels].map(([label, { value }]) => [label, read(label, () => substitute(value, environment))]),
     )
+    const text = textOfLabels(label => values.get(label))
+    const publish = values.get(publishLabel)
+    if (ports.length === 0 && !isAsked(text, publish)) continue
+    const more = read(publishLabel, () => publish?.split(',').map(parsePortSpec) ?? [])
+    const publication = publicationOf(`${project}/${name}`, {
+      ...parseFields(text, (field, _index, parse) =>
+        read(field === 'selector' ? '' : labelOfField[field], parse),
+      ),
+      ports: [...ports, ...more],
+      selector: { [composeProjectLabel]: project, [composeServiceLabel]: name },
+    })
+    file.read(['services', name], () => checkService(publication))
+    publications.push(publication)
   }
   return publications
 }
@@ -139,13 +145,26 @@ function longPortSpec({ target, published, protocol, host_ip }: LongPort): PortS
   return parsePortSpec(`${address}${door}:${target}/${protocol || 'tcp'}`)
 }
 
-function labelsOf(labels: NonNullable<ComposeFile['services'][string]>['labels']): Map<string, string> {
+/** The mesh's labels of a service and where they are written; those of the containers before those under `deploy:`. */
+function labelsOf(
+  name: string,
+  entry: ComposeFile['services'][string],
+): Map<string, { readonly value: string; readonly path: Path }> {
+  const found = new Map<string, { value: string; path: Path }>()
+  for (const [place, labels] of [
+    [['deploy', 'labels'], entry?.deploy?.labels],
+    [['labels'], entry?.labels],
+  ] as const)
+    for (const [label, value] of pairsOf(labels))
+      if (knownLabels.includes(label)) found.set(label, { value, path: ['services', name, ...place, label] })
+  return found
+}
+
+function pairsOf(labels: z.infer<typeof labelsForm>): (readonly [string, string])[] {
   if (!Array.isArray(labels))
-    return new Map(Object.entries(labels ?? {}).map(([key, value]) => [key, String(value ?? '')]))
-  return new Map(
-    labels.map(label => {
-      const equals = label.indexOf('=')
-      return equals < 0 ? [label, ''] : [label.slice(0, equals), label.slice(equals + 1)]
-    }),
-  )
+    return Object.entries(labels ?? {}).map(([key, value]) => [key, String(value ?? '')])
+  return labels.map(label => {
+    const equals = label.indexOf('=')
+    return equals < 0 ? [label, ''] : [label.slice(0, equals), label.slice(equals + 1)]
+  })
 }

@@ -18,7 +18,10 @@ const settle = 50
 /** How often a file that cannot be watched or read is tried again, milliseconds. */
 const retryGap = 2000
 
-/** A service whose ports are all written out. Throws InputError for one that leaves the choice to the mesh. */
+/**
+ * A service whose ports and VIP are all written out. Throws InputError for one that leaves
+ * a choice to the mesh that it cannot do without; without an address it has no VIP.
+ */
 function settled(publication: Publication): Service {
   const ports = publication.ports.map(port => {
     if (port.published) return { ...port, published: port.published }
@@ -29,7 +32,16 @@ function settled(publication: Publication): Service {
       `write PUBLISHED:${port.target.first}, or use meshctl apply`,
     )
   })
-  return { ...publication, ports, vip: null, declaredBy: 'meshctl', problems: [] }
+  const { name, vip: asked, endpointMode } = publication
+  const vip = asked === 'auto' || asked === 'none' ? null : asked
+  if (vip === null && ports.length === 0 && endpointMode === 'vip')
+    throw new InputError(
+      `services.${name}.vip`,
+      asked,
+      'a watched file must name the address',
+      'write one of the VIP pool, or use meshctl apply',
+    )
+  return { ...publication, ports, vip, declaredBy: 'meshctl', problems: [] }
 }
 
 export class FileSource implements Source<ServiceSnapshot> {

@@ -1,26 +1,28 @@
 /**
- * The labels of a Swarm service, by which a stack file publishes it:
+ * The labels of a Swarm service, by which a stack file publishes it or gives it a VIP:
  *
- *   mesh.publish    8888:80/tcp,9000-9010:9000-9010    as in meshctl publish
- *   mesh.endpoint   10.1.2.3:5432                      optional, as all that follow
- *   mesh.scheduler  lc
- *   mesh.drain      2m
+ *   mesh.publish        8888:80/tcp,9000-9010:9000-9010    as in meshctl publish
+ *   mesh.vip            auto, none or an address           by default auto
+ *   mesh.port           8080:80,53/udp                     ports of the VIP, as in meshctl service create
+ *   mesh.endpoint-mode  vip or dnsrr
+ *   mesh.persist        600s
+ *   mesh.weight         version=canary:5,version=stable:95
+ *   mesh.alias          db,db.shop
+ *   mesh.scope          team-a,team-b
+ *   mesh.endpoint       10.1.2.3:5432
+ *   mesh.scheduler      lc
+ *   mesh.drain          2m
  *
- * Without mesh.publish the others mean nothing. Pure.
+ * Without one of the first four the others mean nothing. Pure.
  */
 import { InputError } from '../errors.js'
 import { type Declaration, publishLabel } from '../model/declaration.js'
-import { parseDrain } from '../model/duration.js'
-import { parseEndpoint } from '../model/endpoint.js'
 import { nearest } from '../model/nearest.js'
 import { parsePortSpec } from '../model/ports.js'
-import { checkTargets, parseScheduler, publicationOf } from '../model/publication.js'
+import { checkService, publicationOf } from '../model/publication.js'
 import { swarmServiceLabel } from '../model/service.js'
-
-const endpointLabel = 'mesh.endpoint'
-const schedulerLabel = 'mesh.scheduler'
-const drainLabel = 'mesh.drain'
-const known = [publishLabel, endpointLabel, schedulerLabel, drainLabel]
+import { type GivenField, parseFields } from '../model/service-fields.js'
+import { isAsked, knownLabels, labelOfField, textOfLabels } from './mesh-labels.js'
 
 /** Names of the mesh's labels begin so; all others are none of its business. */
 const prefix = 'mesh.'
@@ -29,39 +31,36 @@ const prefix = 'mesh.'
 export function parseLabels(name: string, labels: Readonly<Record<string, string>>): Declaration | null {
   const problems: string[] = []
   for (const label of Object.keys(labels).sort())
-    if (label.startsWith(prefix) && !known.includes(label)) problems.push(unknown(label))
+    if (label.startsWith(prefix) && !knownLabels.includes(label)) problems.push(unknown(label))
 
-  /** What a parser makes of a label; its complaint is noted with the label's name. */
-  function read<Value>(label: string, parse: (text: string) => Value): Value | undefined {
-    const text = labels[label]
-    if (text === undefined) return undefined
+  /** What `parse` makes of a label; its complaint is noted with the label's name. */
+  function read<Value>(label: string | null, parse: () => Value): Value | undefined {
     try {
-      return parse(text)
+      return parse()
     } catch (error) {
       if (!(error instanceof InputError)) throw error
-      problems.push(`label ${label}: "${error.value}": ${error.problem}; ${error.remedy}`)
+      const { field, value, problem, remedy } = error
+      problems.push(`label ${label ?? prefix + field}: "${value}": ${problem}; ${remedy}`)
       return undefined
     }
   }
+  const readField = <Value>(field: GivenField, _index: number | null, parse: () => Value) =>
+    read(field === 'selector' ? null : labelOfField[field], parse)
 
-  if (labels[publishLabel] === undefined)
-    return problems.length === 0 ? null : { name, publication: null, problems }
-  const ports = read(publishLabel, text => text.split(',').map(parsePortSpec))
-  const endpoints = read(endpointLabel, text => text.split(',').map(each => parseEndpoint(each)))
-  const scheduler = read(schedulerLabel, text => parseScheduler(text.trim()))
-  const drain = read(drainLabel, text => parseDrain(text))
+  const publish = labels[publishLabel]
+  const text = textOfLabels(label => labels[label])
+  if (!isAsked(text, publish)) return problems.length === 0 ? null : { name, publication: null, problems }
+  const ports = read(publishLabel, () => publish?.split(',').map(parsePortSpec))
   const publication = publicationOf(name, {
+    ...parseFields(text, readField),
     selector: { [swarmServiceLabel]: name },
     ...(ports && { ports }),
-    ...(endpoints && { endpoints }),
-    ...(scheduler && { scheduler }),
-    ...(drain !== undefined && { drain }),
   })
-  read(endpointLabel, () => checkTargets(publication))
+  if (problems.length === 0) read(null, () => checkService(publication))
   return problems.length === 0 ? { name, publication, problems } : { name, publication: null, problems }
 }
 
 function unknown(label: string): string {
-  const near = nearest(label, known)
-  return `label ${label}: the mesh knows no such label; ${near ? `did you mean ${near}?` : `it knows ${known.join(', ')}`}`
+  const near = nearest(label, knownLabels)
+  return `label ${label}: the mesh knows no such label; ${near ? `did you mean ${near}?` : `it knows ${knownLabels.join(', ')}`}`
 }

@@ -1,6 +1,7 @@
 import t from 'tap'
 import { InputError } from '../../../src/errors.js'
 import { formatPort } from '../../../src/model/ports.js'
+import { publicationOf } from '../../../src/model/publication.js'
 import { projectName, servicesFromCompose } from '../../../src/sources/compose.js'
 
 const read = (text: string, environment = {}) =>
@@ -27,8 +28,7 @@ volumes:
   data:
 `
   t.strictSame(read(text), [
-    {
-      name: 'shop/web',
+    publicationOf('shop/web', {
       ports: [
         {
           protocol: 'tcp',
@@ -38,10 +38,7 @@ volumes:
         },
       ],
       selector: { 'com.docker.compose.project': 'shop', 'com.docker.compose.service': 'web' },
-      endpoints: [],
-      scheduler: 'rr',
-      drain: 30,
-    },
+    }),
   ])
 })
 
@@ -96,6 +93,29 @@ t.test('labels say scheduler and drain time, as a mapping or a list', async t =>
     /^docker-compose.yml:5 services.web.labels.mesh.drain "soon": this is not a length of time/,
   )
   t.match(refusal('services: {web: {ports: ["1:1"], labels: {mesh.scheduler: best}}}'), /no such scheduler/)
+})
+
+t.test('labels ask for published ports and VIPs too, on the service or under deploy', async t => {
+  const labels = '{mesh.publish: "8888:80,9000:9000/udp", mesh.vip: 10.253.1.3, mesh.scope: team-a}'
+  for (const place of [`labels: ${labels}`, `deploy: {replicas: 2, labels: ${labels}}`]) {
+    const [web, ...others] = read(
+      `services: {web: {image: web, ${place}}, db: {labels: {mesh.scope: team-a}}}`,
+    )
+    t.strictSame(others, [], 'a scope alone asks for nothing')
+    t.strictSame(web?.ports.map(formatPort), ['8888:80/tcp', '9000:9000/udp'])
+    t.match(web, { name: 'shop/web', vip: '10.253.1.3', scopes: ['team-a'] })
+  }
+  const both =
+    'services: {web: {labels: {mesh.port: "80"}, deploy: {labels: {mesh.port: "81", mesh.alias: www}}}}'
+  t.match(read(both), [{ vipPorts: [{ port: { first: 80 } }], aliases: ['www'], ports: [], vip: 'auto' }])
+  t.match(
+    refusal('services:\n  web:\n    deploy:\n      labels:\n        mesh.port: "0"\n'),
+    /^docker-compose.yml:5 services.web.deploy.labels.mesh.port "0": 0 is outside/,
+  )
+  t.match(
+    refusal('services:\n  web:\n    labels: {mesh.vip: auto}\n'),
+    /^docker-compose.yml:2 services.web "": there is no port, published or of the VIP; write one/,
+  )
 })
 
 t.test('the project’s name is the file’s, or that of its directory', async t => {

@@ -1,6 +1,7 @@
 import t from 'tap'
 import { InputError } from '../../../src/errors.js'
 import { formatPort } from '../../../src/model/ports.js'
+import { formatVipPort } from '../../../src/model/vip-ports.js'
 import { kindOfFile, servicesFromFile, servicesFromMeshFile } from '../../../src/sources/mesh-file.js'
 
 const read = (text: string) => servicesFromMeshFile(text, '/etc/mesh/mesh.yaml')
@@ -11,7 +12,7 @@ t.test('a mesh file names services with all that can be said of them', async t =
 # what this site publishes
 services:
   web:
-    ports: ["8888:80", 9000, "8000-8099:8000-8099/udp"]
+    ports: ["8888:80", 9000, "8000:8001/udp"]
     selector: {app: web, version: 2, canary: false}
     endpoints: ["10.1.2.3:5432", "node:9000"]
     scheduler: wlc
@@ -20,7 +21,7 @@ services:
     ports: ["8889:80"]
 `
   const [web, api] = read(text)
-  t.strictSame(web?.ports.map(formatPort), ['8888:80/tcp', '9000/tcp', '8000-8099:8000-8099/udp'])
+  t.strictSame(web?.ports.map(formatPort), ['8888:80/tcp', '9000/tcp', '8000:8001/udp'])
   t.match(web, {
     name: 'web',
     selector: { app: 'web', version: '2', canary: 'false' },
@@ -32,6 +33,33 @@ services:
     drain: 120,
   })
   t.match(api, { name: 'shop/api', selector: null, endpoints: [], scheduler: 'rr', drain: 30 })
+})
+
+t.test('a service of a mesh file may have a VIP, names and scopes, and no published port', async t => {
+  const text = `
+services:
+  web:
+    vip: 10.253.1.3
+    vip-ports: ["8080:80", 53]
+    persist: 600s
+    weights: ["version=canary:5"]
+    aliases: [shop]
+    scopes: [team-a]
+  tasks:
+    endpoint-mode: dnsrr
+`
+  const [web, tasks] = read(text)
+  t.match(web, {
+    ports: [],
+    vip: '10.253.1.3',
+    scheduler: 'wrr',
+    persistence: 600,
+    weights: [{ label: 'version', value: 'canary', weight: 5 }],
+    aliases: ['shop'],
+    scopes: ['team-a'],
+  })
+  t.strictSame(web?.vipPorts.map(formatVipPort), ['8080:80/tcp', '53/tcp'])
+  t.match(tasks, { endpointMode: 'dnsrr', ports: [], vip: 'auto' })
 })
 
 t.test('a file without services publishes nothing', async t => {
@@ -56,8 +84,19 @@ t.test('what does not belong in it is refused with line, field, value and remedy
     [web('selector: {v: 1.10}'), 'mesh.yaml:4 services.web.selector.v "1.1": a number does not belong here'],
     [web('endpoints: ["db"]'), 'mesh.yaml:4 services.web.endpoints[0] "db": "db" is not an IPv4 address'],
     [web('endpoints: 10.1.2.3'), 'mesh.yaml:4 services.web.endpoints "10.1.2.3": a string'],
-    ['services:\n  web:\n    drain: 1s\n', 'mesh.yaml:2 services.web.ports "": a value is missing here'],
-    ['services:\n  web:\n    ports: []\n', 'mesh.yaml:3 services.web.ports "[]"'],
+    [
+      'services:\n  web:\n    drain: 1s\n',
+      'mesh.yaml:2 services.web "": there is no port, published or of the VIP',
+    ],
+    [
+      'services:\n  web:\n    ports: []\n',
+      'mesh.yaml:2 services.web "": there is no port, published or of the VIP',
+    ],
+    [web('vip: 10.253.1'), 'mesh.yaml:4 services.web.vip "10.253.1": this is no VIP'],
+    [web('vip-ports: ["80:x"]'), 'mesh.yaml:4 services.web.vip-ports[0] "80:x": "x" is not a number'],
+    [web('persist: 1ms'), 'mesh.yaml:4 services.web.persist "1ms": the kernel counts whole seconds'],
+    [web('endpoint-mode: dns'), 'mesh.yaml:4 services.web.endpoint-mode "dns": there is no such mode'],
+    [web('scopes: team-a'), 'mesh.yaml:4 services.web.scopes "team-a": a string does not belong here'],
     [
       'services:\n  web:\n    ports:\n      - 1:1\n      - 0:1\n',
       'mesh.yaml:5 services.web.ports[1] "0:1": 0 is outside',

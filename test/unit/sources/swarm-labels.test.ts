@@ -3,6 +3,7 @@
  */
 import t from 'tap'
 import { formatPort } from '../../../src/model/ports.js'
+import { formatVipPort } from '../../../src/model/vip-ports.js'
 import { parseLabels } from '../../../src/sources/swarm-labels.js'
 
 t.test('labels have the grammar of the command line', async t => {
@@ -33,7 +34,42 @@ t.test('labels have the grammar of the command line', async t => {
   ])
 })
 
-t.test('without mesh.publish nothing is declared', async t => {
+t.test('a VIP is declared with or without published ports, and all that is said of it', async t => {
+  const declared = parseLabels('shop_web', {
+    'mesh.vip': '10.253.1.3',
+    'mesh.port': '8080:80, 53:53:UDP',
+    'mesh.persist': '10m',
+    'mesh.weight': 'version=canary:5, version=stable:95',
+    'mesh.alias': 'shop,shop.local',
+    'mesh.scope': 'team-a, team-b',
+  })
+  t.same(declared?.problems, [])
+  t.match(declared?.publication, {
+    ports: [],
+    vip: '10.253.1.3',
+    scheduler: 'wrr',
+    persistence: 600,
+    weights: [
+      { label: 'version', value: 'canary', weight: 5 },
+      { label: 'version', value: 'stable', weight: 95 },
+    ],
+    aliases: ['shop', 'shop.local'],
+    scopes: ['team-a', 'team-b'],
+    endpointMode: 'vip',
+  })
+  t.same(declared?.publication?.vipPorts.map(formatVipPort), ['8080:80/tcp', '53/udp'])
+  t.match(parseLabels('web', { 'mesh.publish': '8888:80' })?.publication, { vip: 'auto', vipPorts: [] })
+  t.match(parseLabels('web', { 'mesh.port': '80' })?.publication, { vip: 'auto', ports: [] })
+  t.match(parseLabels('web', { 'mesh.endpoint-mode': 'dnsrr' })?.publication, { endpointMode: 'dnsrr' })
+})
+
+t.test('without any of mesh.publish, mesh.vip, mesh.port and dnsrr nothing is declared', async t => {
+  for (const [label, value] of [
+    ['vip', 'none'],
+    ['endpoint-mode', 'vip'],
+    ['scope', 'a'],
+  ])
+    t.equal(parseLabels('web', { [`mesh.${label}`]: value ?? '' }), null)
   t.equal(parseLabels('web', {}), null)
   t.equal(parseLabels('web', { app: 'web', 'mesh.drain': 'soon' }), null)
   t.equal(parseLabels('web', { meshed: 'yes', 'com.mesh.publish': '1:1' }), null)
@@ -58,6 +94,22 @@ t.test('every wrong label is told with its name and what to write instead', asyn
     [
       { 'mesh.publish': '8000-8001:8000-8001', 'mesh.endpoint': '10.1.2.3:80' },
       [/label mesh\.endpoint: "10\.1\.2\.3:80": one port cannot answer/],
+    ],
+    [{ 'mesh.vip': 'auto' }, [/^label mesh\.port: "": there is no port, published or of the VIP; write one/]],
+    [{ 'mesh.vip': 'none', 'mesh.port': '80' }, [/^label mesh\.vip: "none": nothing of the service would/]],
+    [
+      { 'mesh.publish': '1:1', 'mesh.weight': 'a=b:1', 'mesh.scheduler': 'rr' },
+      [/^label mesh\.scheduler: "rr": it takes no account of weights/],
+    ],
+    [
+      { 'mesh.vip': 'yes', 'mesh.port': '80:http', 'mesh.weight': 'a:1,b', 'mesh.scope': '' },
+      [
+        /^label mesh\.vip: "yes": this is no VIP/,
+        /^label mesh\.port: "80:http": "http" is not a number/,
+        /^label mesh\.weight: "a:1": "a" has no value/,
+        /^label mesh\.weight: "b": its weight is missing/,
+        /^label mesh\.scope: "": this is no name of a scope/,
+      ],
     ],
   ]
   for (const [labels, reasons] of cases) {
