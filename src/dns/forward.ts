@@ -21,6 +21,7 @@ export const usualForwarding: ForwarderOptions = { limit: 4096, patience: 1600 }
 const distrust = 10_000
 /** So many questions are sent before others are looked at: answers that are known here go first. */
 const turn = 8
+/** Resolvers asked at most; and how often a single one is. */
 const mostTries = 3
 const leastTries = 2
 
@@ -95,11 +96,14 @@ export class Forwarder {
   }
 
   private async resolve(query: Query, transport: Transport): Promise<Buffer> {
-    const order = this.inOrder()
-    const tries = Math.min(Math.max(order.length, leastTries), mostTries)
+    const tried = new Set<Upstream>()
     let last: Buffer | null = null
-    for (let i = 0; i < tries && order.length > 0; i++) {
-      const upstream = order[i % order.length]!
+    for (let i = 0; i < mostTries; i++) {
+      // Looked up each time: resolv.conf may have changed meanwhile.
+      const order = this.inOrder()
+      const upstream = order.find(each => !tried.has(each)) ?? (i < leastTries ? order[0] : undefined)
+      if (!upstream) break
+      tried.add(upstream)
       try {
         const response = await this.askOne(upstream, query, transport)
         this.silentSince.delete(upstream)

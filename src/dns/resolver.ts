@@ -36,9 +36,9 @@ export class Resolver {
   }
 
   start(): void {
-    const { zone, port, namespace, upstreams, onTrouble } = this.options
-    const workerData: WorkerSettings = { zone, port, namespace, upstreams }
-    const worker = new Worker(new URL('./worker.js', import.meta.url), { workerData })
+    const { onTrouble, ...workerData } = this.options
+    const settings: WorkerSettings = workerData
+    const worker = new Worker(new URL('./worker.js', import.meta.url), { workerData: settings })
     this.worker = worker
     let reason = 'it ended'
     worker.on('message', (report: Report) => this.heard(report))

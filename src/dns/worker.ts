@@ -3,7 +3,7 @@
  * by resolver.ts, which says here what words they exchange.
  */
 import { parentPort, workerData } from 'node:worker_threads'
-import { Forwarder, usualForwarding } from './forward.js'
+import { Forwarder, type ForwarderOptions } from './forward.js'
 import { Listening } from './listening.js'
 import type { ZoneChange, ZoneSettings } from './named.js'
 import { watchResolvConf } from './resolv-conf.js'
@@ -18,6 +18,7 @@ export interface WorkerSettings {
   readonly namespace: string | null
   /** null: those of resolv.conf. */
   readonly upstreams: readonly UpstreamAddress[] | null
+  readonly forwarding: ForwarderOptions
 }
 
 /** What the agent's thread says. */
@@ -35,8 +36,8 @@ const countsEvery = 1000
 
 function main(settings: WorkerSettings): void {
   const tell = (report: Report) => parentPort?.postMessage(report)
-  const { zone, port, namespace, upstreams } = settings
-  const forwarder = new Forwarder(usualForwarding)
+  const { zone, port, namespace, upstreams, forwarding } = settings
+  const forwarder = new Forwarder(forwarding)
   const responder = new Responder(new Zone(zone), forwarder)
   const use = (found: readonly UpstreamAddress[]) => {
     forwarder.use(found)

@@ -81,6 +81,15 @@ export function shown(records: DecodedPacket['answers'] = []): string[] {
   })
 }
 
+/** A port of loopback where nobody is, most likely of UDP neither. */
+export async function freePort(): Promise<number> {
+  const server = net.createServer()
+  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address() as net.AddressInfo
+  await new Promise(resolve => server.close(resolve))
+  return port
+}
+
 /** A client's socket. */
 export class DnsClient {
   private readonly socket = dgram.createSocket('udp4')

@@ -1,0 +1,56 @@
+import { mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import t from 'tap'
+import { chooseUpstreams, parseResolvConf, watchResolvConf } from '../../../src/dns/resolv-conf.js'
+import { waitFor } from '../../helpers/wait.js'
+
+t.test('the addresses of resolv.conf', async t => {
+  const text = `# nameserver 9.9.9.9
+; nameserver 9.9.9.8
+search example.com
+nameserver 10.0.0.1
+  nameserver	10.0.0.2 # the other
+nameserver 10.0.0.1
+nameserver fe80::1%eth0
+nameserver router.lan
+nameserverx 1.1.1.1
+options timeout:1`
+  t.strictSame(parseResolvConf(text), ['10.0.0.1', '10.0.0.2', 'fe80::1%eth0'])
+  t.strictSame(parseResolvConf(''), [])
+})
+
+t.test('which of them are asked', async t => {
+  const behind = 'nameserver 192.168.1.1\nnameserver 10.253.0.1\n'
+  const addresses = (main: string) =>
+    chooseUpstreams(main, behind, ['10.253.0.1']).map(({ address }) => address)
+  t.strictSame(addresses('nameserver 10.0.0.1'), ['10.0.0.1'])
+  t.strictSame(addresses('nameserver 127.0.0.53'), ['127.0.0.53', '192.168.1.1'], 'a stub, and whom it asks')
+  t.strictSame(addresses('nameserver 10.253.0.1\nnameserver 10.0.0.1'), ['10.0.0.1'], 'never itself')
+  t.strictSame(addresses('nameserver 10.253.0.1'), [])
+})
+
+t.test('changes are noticed, also of a link to a file that is replaced', async t => {
+  const directory = mkdtempSync(join(tmpdir(), 'mesh-resolv-'))
+  t.teardown(() => rmSync(directory, { recursive: true }))
+  const [file, main] = [join(directory, 'file'), join(directory, 'resolv.conf')]
+  const write = (text: string) => {
+    writeFileSync(`${file}.new`, text)
+    renameSync(`${file}.new`, file)
+  }
+  const told: string[] = []
+  symlinkSync(file, main)
+  const end = watchResolvConf(
+    [],
+    upstreams => told.push(upstreams.map(({ address, port }) => `${address}:${port}`).join(' ')),
+    { main, behindStub: join(directory, 'none') },
+  )
+  t.teardown(end)
+  t.strictSame(told, [''], 'there is no file: nobody to ask')
+  write('nameserver 10.0.0.1\n')
+  await waitFor(() => told.length === 2, 'the file', 30)
+  write('nameserver 10.0.0.1\noptions edns0\n')
+  write('nameserver 10.0.0.2\nnameserver 10.0.0.3\n')
+  await waitFor(() => told.length === 3, 'another file', 30)
+  t.strictSame(told, ['', '10.0.0.1:53', '10.0.0.2:53 10.0.0.3:53'])
+})
