@@ -4,8 +4,9 @@
  */
 import { execFileSync } from 'node:child_process'
 import { closeSync, readFileSync } from 'node:fs'
-import { destinationConfiguration } from '../../src/drivers/ipvs-objects.js'
+import { destinationConfiguration, keyOfService } from '../../src/drivers/ipvs-objects.js'
 import type { Change } from '../../src/kernel/change.js'
+import type { ServiceMatch } from '../../src/kernel/objects.js'
 import {
   createNamespace,
   exchange,
@@ -49,8 +50,9 @@ async function inNamespace(
 }
 
 function requestFor({ object }: Change): Request {
-  if (object.kind === 'virtualService') return addService(object.fwmark, object)
-  if (object.kind === 'destination') return addDestination(object.fwmark, destinationConfiguration(object))
+  if (object.kind === 'virtualService') return addService(keyOfService(object.match), object)
+  if (object.kind === 'destination')
+    return addDestination(keyOfService(object.service), destinationConfiguration(object))
   if (object.kind === 'timeouts') return setTimeouts(object)
   throw new Error(`${object.kind} is no part of IPVS`)
 }
@@ -84,12 +86,17 @@ export async function rawNetlink(changes: readonly Change[]): Promise<number> {
   })
 }
 
+/** The bench's virtual services are all matched by fwmark. */
+function fwmarkOf(match: ServiceMatch): number {
+  return 'fwmark' in match ? match.fwmark : 0
+}
+
 /** The same table through `ipvsadm --restore`; milliseconds, the program's start included. */
 export async function ipvsadmRestore(changes: readonly Change[]): Promise<number> {
   const lines = changes.flatMap(({ object }) => {
-    if (object.kind === 'virtualService') return [`-A -f ${object.fwmark} -s ${object.scheduler}`]
+    if (object.kind === 'virtualService') return [`-A -f ${fwmarkOf(object.match)} -s ${object.scheduler}`]
     if (object.kind !== 'destination') return []
-    return [`-a -f ${object.fwmark} -r ${object.address}:${object.port} -m -w ${object.weight}`]
+    return [`-a -f ${fwmarkOf(object.service)} -r ${object.address}:${object.port} -m -w ${object.weight}`]
   })
   const input = `${lines.join('\n')}\n`
   return inNamespace(changes, async path => {

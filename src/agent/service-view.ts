@@ -1,7 +1,7 @@
 /**
  * A service with its endpoints as the API tells of it. Pure.
  */
-import { type DestinationReading, keyOf } from '../kernel/objects.js'
+import { byFwmark, type DestinationReading, keyOf } from '../kernel/objects.js'
 import { shortId } from '../model/container.js'
 import type { Endpoint, MeshService } from '../model/mesh.js'
 import { formatPort, formatRange, type PublishedPort } from '../model/ports.js'
@@ -58,7 +58,7 @@ function endpointView(endpoint: Endpoint, port: PublishedPort, unit: Unit, input
   const reading = input.readings.get(
     keyOf({
       kind: 'destination',
-      fwmark: unit.fwmark,
+      service: byFwmark(unit.fwmark),
       address: address ?? '',
       port: targetPort,
       weight: 0,

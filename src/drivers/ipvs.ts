@@ -1,7 +1,6 @@
 /**
  * Driver of IPVS in the sandbox: virtual services, destinations, timeouts. The
- * sandbox is the mesh's alone, and so is every virtual service in it; one matched by
- * address was made by hand and is observed only to be removed.
+ * sandbox is the mesh's alone, and so is every virtual service in it.
  */
 import { MeshError, type NetlinkError } from '../errors.js'
 import type { Change } from '../kernel/change.js'
@@ -9,7 +8,6 @@ import type { Driver, Places } from '../kernel/driver.js'
 import {
   type DestinationObject,
   type DestinationReading,
-  type ForeignServiceObject,
   type KernelObject,
   keyOf,
   type TimeoutsObject,
@@ -29,17 +27,17 @@ import {
   updateService,
 } from '../netlink/ipvs.js'
 import type { Request } from '../netlink/message.js'
-import { destinationConfiguration, destinationObject, serviceObject } from './ipvs-objects.js'
+import { destinationConfiguration, destinationObject, keyOfService, serviceObject } from './ipvs-objects.js'
 import { Outcomes, placeIsGone } from './places.js'
 import { loadModule } from './programs.js'
 import type { Sockets } from './sockets.js'
 
-type IpvsObject = VirtualServiceObject | DestinationObject | ForeignServiceObject | TimeoutsObject
+type IpvsObject = VirtualServiceObject | DestinationObject | TimeoutsObject
 
 export function createIpvsDriver(sockets: Sockets): Driver {
   return {
     name: 'ipvs',
-    kinds: ['virtualService', 'destination', 'foreignService', 'timeouts'],
+    kinds: ['virtualService', 'destination', 'timeouts'],
     async observe(places) {
       if (!places.has('mesh')) return { objects: [] }
       try {
@@ -95,15 +93,13 @@ async function readAll(
   connection: NetlinkConnection,
 ): Promise<{ objects: KernelObject[]; readings: Map<string, DestinationReading> }> {
   const services = await connection.dump(listServices())
-  const byMark = services.flatMap(service =>
-    typeof service.key === 'number' ? [{ ...service, key: service.key }] : [],
-  )
-  const destinations = await connection.dumpAll(byMark.map(({ key }) => listDestinations(key)))
-  const objects: KernelObject[] = services.map(serviceObject)
+  const destinations = await connection.dumpAll(services.map(({ key }) => listDestinations(key)))
+  const found = services.map(serviceObject)
+  const objects: KernelObject[] = [...found]
   const readings = new Map<string, DestinationReading>()
-  for (const [i, { key }] of byMark.entries())
+  for (const [i, { match }] of found.entries())
     for (const reading of destinations[i] ?? []) {
-      const object = destinationObject(key, reading)
+      const object = destinationObject(match, reading)
       objects.push(object)
       readings.set(keyOf(object), { active: reading.active, inactive: reading.inactive })
     }
@@ -165,17 +161,16 @@ function requestFor(change: Change): Request {
   switch (object.kind) {
     case 'timeouts':
       return setTimeouts(object)
-    case 'foreignService':
-      return deleteService(object)
-    case 'virtualService':
-      if (change.type === 'remove') return deleteService(object.fwmark)
-      return change.type === 'add' ? addService(object.fwmark, object) : updateService(object.fwmark, object)
+    case 'virtualService': {
+      const key = keyOfService(object.match)
+      if (change.type === 'remove') return deleteService(key)
+      return change.type === 'add' ? addService(key, object) : updateService(key, object)
+    }
     case 'destination': {
+      const key = keyOfService(object.service)
       const destination = destinationConfiguration(object)
-      if (change.type === 'remove') return deleteDestination(object.fwmark, destination)
-      return change.type === 'add'
-        ? addDestination(object.fwmark, destination)
-        : updateDestination(object.fwmark, destination)
+      if (change.type === 'remove') return deleteDestination(key, destination)
+      return change.type === 'add' ? addDestination(key, destination) : updateDestination(key, destination)
     }
   }
 }
@@ -194,13 +189,15 @@ function alternativeFor(change: Change, error: NetlinkError): Request | null {
   const object = change.object as IpvsObject
   const { errnoName } = error
   if (object.kind === 'virtualService') {
-    if (change.type === 'add' && errnoName === 'EEXIST') return updateService(object.fwmark, object)
-    if (change.type === 'update' && errnoName === 'ESRCH') return addService(object.fwmark, object)
+    const key = keyOfService(object.match)
+    if (change.type === 'add' && errnoName === 'EEXIST') return updateService(key, object)
+    if (change.type === 'update' && errnoName === 'ESRCH') return addService(key, object)
   }
   if (object.kind === 'destination') {
+    const key = keyOfService(object.service)
     const destination = destinationConfiguration(object)
-    if (change.type === 'add' && errnoName === 'EEXIST') return updateDestination(object.fwmark, destination)
-    if (change.type === 'update' && errnoName === 'ENOENT') return addDestination(object.fwmark, destination)
+    if (change.type === 'add' && errnoName === 'EEXIST') return updateDestination(key, destination)
+    if (change.type === 'update' && errnoName === 'ENOENT') return addDestination(key, destination)
   }
   return null
 }

@@ -144,11 +144,12 @@ function isLinkLocal(address: string): boolean {
 }
 
 /**
- * A route of another type than unicast, or with a metric, is told by its destination
+ * A route of another type than unicast or local, or with a metric, is told by its destination
  * (`blackhole 10.0.0.0/8 metric 5`), so that it is nobody's wanted one.
  */
 function routeObject(place: Place, route: RouteReading, nameOf: (index: number) => string): RouteObject {
-  const type = route.type === 'unicast' ? '' : `${route.type} `
+  const isOurs = route.type === 'unicast' || route.type === 'local'
+  const type = isOurs ? '' : `${route.type} `
   const metric = route.metric === 0 ? '' : ` metric ${route.metric}`
   return {
     kind: 'route',
@@ -158,6 +159,7 @@ function routeObject(place: Place, route: RouteReading, nameOf: (index: number) 
     link: route.linkIndex === null ? '' : nameOf(route.linkIndex),
     gateway: route.gateway,
     source: route.source,
+    ...(route.type === 'local' ? { type: 'local' as const } : {}),
   }
 }
 
@@ -167,7 +169,7 @@ export function routeConfiguration(route: RouteObject, linkIndex: number | null)
   return {
     table: route.table,
     destination: found?.[2] ?? route.destination,
-    type: (found?.[1] ?? 'unicast') as NonNullable<RouteConfiguration['type']>,
+    type: (route.type ?? found?.[1] ?? 'unicast') as NonNullable<RouteConfiguration['type']>,
     linkIndex,
     gateway: route.gateway,
     source: route.source,

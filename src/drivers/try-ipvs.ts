@@ -4,7 +4,7 @@
  */
 import { MeshError, NetlinkError } from '../errors.js'
 import type { Driver, Places } from '../kernel/driver.js'
-import type { VirtualServiceObject } from '../kernel/objects.js'
+import { byFwmark, type VirtualServiceObject } from '../kernel/objects.js'
 import { createNamespace, removeNamespace } from '../netlink/addon.js'
 import { createIpvsDriver } from './ipvs.js'
 import { Sockets } from './sockets.js'
@@ -30,7 +30,12 @@ export async function requireIpvs(): Promise<void> {
 
 /** Throws MESH_UNSUPPORTED when the kernel has no scheduler of that name. Most are modules, and no list names them. */
 export async function requireScheduler(scheduler: string): Promise<void> {
-  const object: VirtualServiceObject = { kind: 'virtualService', fwmark: 1, scheduler, persistence: 0 }
+  const object: VirtualServiceObject = {
+    kind: 'virtualService',
+    match: byFwmark(1),
+    scheduler,
+    persistence: 0,
+  }
   const [outcome] = await ask((driver, places) => driver.apply([{ type: 'add', object }], places))
   const error = outcome?.error
   // What ENOENT means here is in ipvs.ts; of the virtual service that was tried nobody wants to hear.

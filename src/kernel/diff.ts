@@ -21,7 +21,6 @@ const order: readonly Kind[] = [
   'sysctl', // after the timeouts: net.ipv4.vs.* exists only once IPVS was used in the namespace
   'set',
   'chain',
-  'foreignService',
   'virtualService',
   'destination',
   'entry',
@@ -55,7 +54,10 @@ export function sameObject(a: KernelObject, b: KernelObject): boolean {
 
 function sameValue(x: unknown, y: unknown): boolean {
   if (x === y) return true
-  return Array.isArray(x) && Array.isArray(y) && x.length === y.length && x.every((item, i) => item === y[i])
+  if (Array.isArray(x) && Array.isArray(y))
+    return x.length === y.length && x.every((item, i) => item === y[i])
+  // Nothing but a virtual service's match is an object, and of objects of one key it is the same.
+  return typeof x === 'object' && typeof y === 'object' && x !== null && y !== null
 }
 
 /** The changes by rank, in the order in which they came among those of one rank. */

@@ -109,6 +109,8 @@ export interface RouteObject {
   readonly gateway: string | null
   /** Preferred source, or null. */
   readonly source: string | null
+  /** Packets to the destination are for the namespace itself, though no link has such an address; `link` is `lo`. */
+  readonly type?: 'local'
 }
 
 /**
@@ -191,10 +193,44 @@ export interface JumpObject {
   readonly match: string
 }
 
-/** An IPVS virtual service matched by fwmark, in the sandbox. */
+/**
+ * How packets are matched to a virtual service: by fwmark, those of one family, or by
+ * protocol, address and port. The kernel asks for the fwmark first.
+ */
+export type ServiceMatch =
+  | { readonly fwmark: number; readonly family: Family }
+  | {
+      /** IPPROTO_*, linux/in.h: 6 tcp, 17 udp, 132 sctp. */
+      readonly protocol: number
+      readonly address: string
+      readonly port: number
+    }
+
+/** A match by the fwmark of packets of IPv4, unless another family is given. */
+export function byFwmark(fwmark: number, family: Family = 'inet'): ServiceMatch {
+  return { fwmark, family }
+}
+
+/** `keyOf` the virtual service of a match. */
+export function keyOfVirtualService(match: ServiceMatch): string {
+  return `virtualService ${keyOfMatch(match)}`
+}
+
+/** `74424`, `74424 inet6` or `6 10.253.0.5:80`. */
+function keyOfMatch(match: ServiceMatch): string {
+  if ('fwmark' in match) return match.family === 'inet' ? `${match.fwmark}` : `${match.fwmark} inet6`
+  return `${match.protocol} ${atPort(match.address, match.port)}`
+}
+
+/** `10.254.0.5:80`, `[fd4d::5]:80` */
+export function atPort(address: string, port: number): string {
+  return familyOf(address) === 'inet6' ? `[${address}]:${port}` : `${address}:${port}`
+}
+
+/** An IPVS virtual service, in the sandbox, which is the mesh's alone: one that is not wanted has to go. */
 export interface VirtualServiceObject {
   readonly kind: 'virtualService'
-  readonly fwmark: number
+  readonly match: ServiceMatch
   readonly scheduler: string
   /** Persistence timeout in seconds; 0: none. */
   readonly persistence: number
@@ -203,11 +239,12 @@ export interface VirtualServiceObject {
 /** One destination of a virtual service, forwarding method masquerade. */
 export interface DestinationObject {
   readonly kind: 'destination'
-  readonly fwmark: number
+  /** Its virtual service, by what it is matched. */
+  readonly service: ServiceMatch
   readonly address: string
   /** 0 keeps the port the packet came with. */
   readonly port: number
-  /** Share of new connections; 0 is draining. */
+  /** Share of new connections; 0: it gets none, which is so of every one that drains. */
   readonly weight: number
   /**
    * When the mesh began to drain it, seconds since 1970; 0 when it does not. Kept
@@ -215,18 +252,6 @@ export interface DestinationObject {
    * weight 0), so that a drain outlives the agent and a weight 0 set by hand differs.
    */
   readonly drainingSince: number
-}
-
-/**
- * A virtual service matched by protocol, address and port. The mesh makes none: it
- * is observed only to be removed, since the sandbox is the mesh's alone.
- */
-export interface ForeignServiceObject {
-  readonly kind: 'foreignService'
-  /** IPPROTO_*: 6 tcp, 17 udp, 132 sctp. */
-  readonly protocol: number
-  readonly address: string
-  readonly port: number
 }
 
 /** IPVS timeouts of the sandbox, seconds (IPVS_CMD_SET_CONFIG). */
@@ -253,7 +278,6 @@ export type KernelObject =
   | JumpObject
   | VirtualServiceObject
   | DestinationObject
-  | ForeignServiceObject
   | TimeoutsObject
 
 export type Kind = KernelObject['kind']
@@ -288,11 +312,9 @@ export function keyOf(object: KernelObject): string {
     case 'jump':
       return `jump ${object.place} ${tableOf(object)} ${object.from} ${object.to}`
     case 'virtualService':
-      return `virtualService ${object.fwmark}`
+      return keyOfVirtualService(object.match)
     case 'destination':
-      return `destination ${object.fwmark} ${object.address}:${object.port}`
-    case 'foreignService':
-      return `foreignService ${object.protocol} ${object.address}:${object.port}`
+      return `destination ${keyOfMatch(object.service)} ${atPort(object.address, object.port)}`
     case 'timeouts':
       return 'timeouts'
   }

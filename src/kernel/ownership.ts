@@ -36,6 +36,9 @@ export const setPrefix = 'mesh-'
 
 const protocolCodes = { tcp: 1, udp: 2, sctp: 3 } as const
 
+/** Protocol names by IPPROTO_*, linux/in.h. */
+export const protocolNumbers = { tcp: 6, udp: 17, sctp: 132 } as const
+
 /**
  * The fwmark of a virtual service, derived from the first port it is published on,
  * and therefore the same on every node and after every restart: bits 0–15 the
@@ -44,4 +47,20 @@ const protocolCodes = { tcp: 1, udp: 2, sctp: 3 } as const
  */
 export function fwmarkOf(protocol: keyof typeof protocolCodes, port: number): number {
   return (protocolCodes[protocol] << 16) | port
+}
+
+/** Not bit 31: ipvsadm takes fwmarks for signed numbers. */
+const vipMark = 0x40000000
+
+/**
+ * The fwmark of all ports of a VIP together: bit 30, bits 24–25 the protocol, bits 0–23
+ * how far into its pool the VIP lies. No published port and no node has such a one.
+ */
+export function fwmarkOfVip(protocol: keyof typeof protocolCodes, offset: number): number {
+  return vipMark | (protocolCodes[protocol] << 24) | offset
+}
+
+/** Whether packets with this fwmark of a virtual service are UDP. */
+export function isUdpMark(fwmark: number): boolean {
+  return ((fwmark >= vipMark ? fwmark >>> 24 : fwmark >>> 16) & 3) === protocolCodes.udp
 }

@@ -17,7 +17,11 @@ import {
   u64,
   writeIPv4,
 } from './attributes.js'
+import { type AddressFamily, familyOf, formatIPv6, inet6, parseIPv6 } from './ip.js'
 import type { Writer } from './writer.js'
+
+export const genericFamily = 'IPVS' // IPVS_GENL_NAME, linux/ip_vs.h
+export const genericVersion = 1 // IPVS_GENL_VERSION
 
 /** IPVS_CMD_*, linux/ip_vs.h. */
 export const commands = {
@@ -34,17 +38,28 @@ export const commands = {
   getInfo: 15,
 } as const
 
-/** union nf_inet_addr: 16 bytes, an IPv4 address in the first 4. */
+/**
+ * union nf_inet_addr: 16 bytes, an IPv4 address in the first 4. Which of the two it is
+ * another attribute says, so it is read as bytes; `formatAddress` makes them text.
+ */
 const inetAddress = {
   flags: 0,
-  write(out: Writer, value: string) {
-    const offset = out.reserve(16)
-    writeIPv4(out.buffer, offset, value)
+  write(out: Writer, value: string | Uint8Array) {
+    if (typeof value !== 'string') out.append(value)
+    else if (familyOf(value) === inet6) out.append(parseIPv6(value))
+    else writeIPv4(out.buffer, out.reserve(16), value)
   },
-  read(bytes: Buffer, start: number, end: number) {
+  read(bytes: Buffer, start: number, end: number): string | Uint8Array {
     checkSize(start, end, 4)
-    return formatIPv4(bytes, start)
+    return Buffer.from(bytes.subarray(start, end))
   },
+}
+
+/** What was read as an address, as text. */
+export function formatAddress(bytes: string | Uint8Array | undefined, family: AddressFamily): string {
+  if (typeof bytes === 'string') return bytes
+  if (!bytes) return family === inet6 ? '::' : '0.0.0.0'
+  return family === inet6 ? formatIPv6(bytes) : formatIPv4(bytes, 0)
 }
 
 /** struct ip_vs_flags: only the bits in `mask` are set. */
@@ -80,7 +95,7 @@ export const serviceAttributes = attributes({
   scheduler: [6, string], // IPVS_SVC_ATTR_SCHED_NAME
   flags: [7, serviceFlags], // IPVS_SVC_ATTR_FLAGS
   timeout: [8, u32], // IPVS_SVC_ATTR_TIMEOUT     seconds, with the PERSISTENT flag
-  netmask: [9, binary], // IPVS_SVC_ATTR_NETMASK  a mask for IPv4, network order
+  netmask: [9, binary], // IPVS_SVC_ATTR_NETMASK  a mask for IPv4, network order; a length for IPv6, host order
   stats64: [12, statsAttributes], // IPVS_SVC_ATTR_STATS64
 })
 

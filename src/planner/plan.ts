@@ -5,7 +5,7 @@
  * of one slice.
  */
 import { isDeepStrictEqual } from 'node:util'
-import { containerPlace, type KernelObject, keyOf } from '../kernel/objects.js'
+import { byFwmark, containerPlace, type KernelObject, keyOf } from '../kernel/objects.js'
 import type { NodeRecord } from '../model/cluster.js'
 import type { Attachment, Endpoint, Mesh, MeshService } from '../model/mesh.js'
 import type { Node } from '../model/snapshot.js'
@@ -67,7 +67,7 @@ function destinations(unit: Unit, service: MeshService, node: Node, addresses: A
     // Two containers may share one network namespace: one destination.
     byTarget.set(`${address}:${port}`, {
       kind: 'destination',
-      fwmark: unit.fwmark,
+      service: byFwmark(unit.fwmark),
       address,
       port,
       weight: 1,
@@ -91,7 +91,7 @@ function planService(
     return [
       {
         kind: 'virtualService',
-        fwmark: unit.fwmark,
+        match: byFwmark(unit.fwmark),
         scheduler: service.service.scheduler,
         persistence: 0,
       },

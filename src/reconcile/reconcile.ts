@@ -104,7 +104,8 @@ export class Reconciler {
   private leaving: readonly KernelObject[] = []
   private readings: ReadonlyMap<string, DestinationReading> = new Map()
   private failed = new Set<string>()
-  private drains = new Map<number, number>()
+  /** Drain time in seconds by fwmark, and by address of virtual services. */
+  private drains = new Map<number | string, number>()
   private blind: ReadonlyMap<Kind, Error> = new Map()
   private unaddressed: readonly string[] = []
   private begun = false
@@ -276,7 +277,7 @@ export class Reconciler {
         const link = links.get(address) ?? this.book.ownerOf(address)
         return link !== undefined && running.has(link)
       },
-      drainOf: fwmark => this.drains.get(fwmark) ?? defaultDrain,
+      drainOf: match => this.drains.get('fwmark' in match ? match.fwmark : match.address) ?? defaultDrain,
       now,
     })
     const leaving: KernelObject[] = [...staying]

@@ -5,12 +5,14 @@
 import type { Change } from '../kernel/change.js'
 import { isRemade } from '../kernel/diff.js'
 import {
+  atPort,
   type ChainObject,
   type Family,
   familyOf,
   type KernelObject,
   type Place,
   type RuleObject,
+  type ServiceMatch,
   type VxlanObject,
 } from '../kernel/objects.js'
 import type { ChangeView } from './views.js'
@@ -73,7 +75,9 @@ export function describe(change: Change): string {
       )
     case 'route':
       return words(
-        `${ipOf(object.destination)} route ${verb} ${isDefault(object.destination) ? 'default' : object.destination}`,
+        `${ipOf(object.destination)} route ${verb}`,
+        object.type ?? false,
+        `${isDefault(object.destination) ? 'default' : object.destination}`,
         object.gateway && `via ${object.gateway}`,
         `dev ${object.link}`,
         object.source && `src ${object.source}`,
@@ -116,15 +120,13 @@ export function describe(change: Change): string {
         `-j ${object.to}`,
       )
     case 'virtualService':
-      if (type === 'remove') return `ipvsadm -D -f ${object.fwmark}`
+      if (type === 'remove') return `ipvsadm -D ${matchText(object.match)}`
       return words(
-        `ipvsadm ${adding ? '-A' : '-E'} -f ${object.fwmark} -s ${object.scheduler}`,
+        `ipvsadm ${adding ? '-A' : '-E'} ${matchText(object.match)} -s ${object.scheduler}`,
         object.persistence > 0 && `-p ${object.persistence}`,
       )
-    case 'foreignService':
-      return `ipvsadm ${adding ? '-A' : '-D'} ${ipvsFlags[object.protocol] ?? '-t'} ${object.address}:${object.port}`
     case 'destination': {
-      const where = `-f ${object.fwmark} -r ${object.address}:${object.port}`
+      const where = `${matchText(object.service)} -r ${atPort(object.address, object.port)}`
       if (type === 'remove') return `ipvsadm -d ${where}`
       return words(
         `ipvsadm ${adding ? '-a' : '-e'} ${where} -m -w ${object.weight}`,
@@ -141,6 +143,12 @@ const mainTable = 254
 
 /** ipvsadm's flag by IPPROTO_*, linux/in.h. */
 const ipvsFlags: Readonly<Record<number, string>> = { 6: '-t', 17: '-u', 132: '--sctp-service' }
+
+/** `-f 74424`, `-f 74424 -6` or `-t 10.253.0.5:80` */
+function matchText(match: ServiceMatch): string {
+  if ('fwmark' in match) return words(`-f ${match.fwmark}`, match.family === 'inet6' && '-6')
+  return `${ipvsFlags[match.protocol] ?? '-t'} ${atPort(match.address, match.port)}`
+}
 
 function maskOf({ fwmask }: RuleObject): string {
   return fwmask === undefined ? '' : `/${hex(fwmask)}`

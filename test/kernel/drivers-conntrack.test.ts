@@ -1,6 +1,7 @@
 import t from 'tap'
 import { forgetFlows, staleFlows } from '../../src/drivers/conntrack.js'
 import type { Change } from '../../src/kernel/change.js'
+import { byFwmark } from '../../src/kernel/objects.js'
 import { fwmarkOf } from '../../src/kernel/ownership.js'
 import { freshStage } from '../helpers/drivers.js'
 import { loadModules } from '../helpers/namespaces.js'
@@ -29,7 +30,7 @@ t.test('flows to a port that was published and flows of an endpoint that went ar
       type: 'remove',
       object: {
         kind: 'destination',
-        fwmark: udpMark,
+        service: byFwmark(udpMark),
         address: '10.254.0.4',
         port: 53,
         weight: 0,
@@ -72,7 +73,7 @@ t.test('only UDP ports that come or go and destinations that go make flows stale
     type: 'remove',
     object: { kind: 'entry', place: 'host', set, element, mark: null },
   })
-  const { publishedPorts, endpoints } = staleFlows([
+  const { changed, endpoints } = staleFlows([
     entry('mesh-tcp', '80'),
     entry('mesh-udp', '53'),
     entry('mesh-bound', '10.0.0.1,udp:54'),
@@ -82,7 +83,7 @@ t.test('only UDP ports that come or go and destinations that go make flows stale
       type: 'add',
       object: {
         kind: 'destination',
-        fwmark: udpMark,
+        service: byFwmark(udpMark),
         address: '10.254.0.4',
         port: 53,
         weight: 1,
@@ -90,10 +91,13 @@ t.test('only UDP ports that come or go and destinations that go make flows stale
       },
     },
   ])
-  t.strictSame([...publishedPorts], [53, 54])
+  t.strictSame([...changed.ports], [53, 54])
   t.strictSame([...endpoints], [])
   const gone = { kind: 'destination', address: '10.254.0.4', port: 53, weight: 0, drainingSince: 0 } as const
-  const removed = (fwmark: number): Change => ({ type: 'remove', object: { ...gone, fwmark } })
+  const removed = (fwmark: number): Change => ({
+    type: 'remove',
+    object: { ...gone, service: byFwmark(fwmark) },
+  })
   t.equal(staleFlows([removed(fwmarkOf('tcp', 53))]).endpoints.size, 0)
   t.equal(staleFlows([removed(udpMark)]).endpoints.size, 1)
 })

@@ -3,8 +3,14 @@ import t from 'tap'
 import { createIpvsDriver } from '../../src/drivers/ipvs.js'
 import { createSysctlDriver } from '../../src/drivers/sysctls.js'
 import { requireIpvs, requireScheduler } from '../../src/drivers/try-ipvs.js'
-import { type DestinationObject, type KernelObject, keyOf } from '../../src/kernel/objects.js'
-import { fwmarkOf } from '../../src/kernel/ownership.js'
+import {
+  byFwmark,
+  type DestinationObject,
+  type KernelObject,
+  keyOf,
+  type ServiceMatch,
+} from '../../src/kernel/objects.js'
+import { fwmarkOf, fwmarkOfVip } from '../../src/kernel/ownership.js'
 import { messagesSent } from '../../src/netlink/connection.js'
 import { bring, failures, freshStage, pending, reach, told } from '../helpers/drivers.js'
 import { loadModules } from '../helpers/namespaces.js'
@@ -14,13 +20,13 @@ loadModules('ip_vs', 'ip_vs_rr', 'ip_vs_wlc')
 const mark = fwmarkOf('tcp', 8888)
 const service = (fwmark: number, scheduler = 'rr', persistence = 0): KernelObject => ({
   kind: 'virtualService',
-  fwmark,
+  match: byFwmark(fwmark),
   scheduler,
   persistence,
 })
 const destination = (fwmark: number, address: string, weight = 1, drainingSince = 0): DestinationObject => ({
   kind: 'destination',
-  fwmark,
+  service: byFwmark(fwmark),
   address,
   port: 80,
   weight,
@@ -56,6 +62,38 @@ t.test('virtual services and destinations come, stay as they are, and go without
   t.equal(run('host', 'ipvsadm -Sn'), '', 'the host has none')
 })
 
+t.test('virtual services by address, and those of IPv6, are like any other', async t => {
+  const { places, sockets, run } = freshStage(t)
+  const drivers = [createIpvsDriver(sockets)]
+  const matches: ServiceMatch[] = [
+    { protocol: 6, address: '10.253.0.5', port: 80 },
+    { protocol: 132, address: '10.253.0.5', port: 80 },
+    { protocol: 17, address: 'fd4d::5', port: 53 },
+    byFwmark(mark, 'inet6'),
+    byFwmark(fwmarkOfVip('tcp', 5)),
+  ]
+  const all = matches.flatMap((match): KernelObject[] => {
+    const inet6 = 'fwmark' in match ? match.family === 'inet6' : match.address.includes(':')
+    const one = { ...destination(mark, inet6 ? 'fd4e::3' : '10.254.0.3'), service: match }
+    return [{ kind: 'virtualService', match, scheduler: 'rr', persistence: 60 }, one]
+  })
+  await reach(t, drivers, [timeouts, ...all], places)
+  const printed = run('mesh', 'ipvsadm -Sn')
+  t.match(printed, /-A -t 10\.253\.0\.5:80 -s rr -p 60\n-a -t 10\.253\.0\.5:80 -r 10\.254\.0\.3:80 -m -w 1/)
+  t.match(printed, /-a -u \[fd4d::5\]:53 -r \[fd4e::3\]:80 -m -w 1/)
+  t.match(printed, /-A -f 74424 -6 -s rr -p 60\n/)
+  t.match(printed, /-A -f 1090519045 -s rr -p 60\n/)
+  run('mesh', 'ipvsadm -d -t 10.253.0.5:80 -r 10.254.0.3')
+  run('mesh', 'ipvsadm -e -u [fd4d::5]:53 -r [fd4e::3]:80 -m -w 7')
+  t.strictSame(told(await pending(drivers, [timeouts, ...all], places)), [
+    'add destination 6 10.253.0.5:80 10.254.0.3:80',
+    'update destination 17 [fd4d::5]:53 [fd4e::3]:80',
+  ])
+  await reach(t, drivers, [timeouts, ...all], places)
+  await reach(t, drivers, [timeouts], places)
+  t.equal(run('mesh', 'ipvsadm -Sn'), '')
+})
+
 t.test('what a hand damages is seen and repaired', async t => {
   const { places, sockets, run } = freshStage(t)
   const drivers = [createIpvsDriver(sockets)]
@@ -70,8 +108,8 @@ t.test('what a hand damages is seen and repaired', async t => {
     [`ipvsadm -E -f ${mark} -s wlc`, [`update virtualService ${mark}`]],
     [`ipvsadm -E -f ${mark} -s rr -p 30`, [`update virtualService ${mark}`]],
     [`ipvsadm -A -f 7 -s rr`, ['remove virtualService 7']],
-    [`ipvsadm -A -t 10.0.0.1:80 -s rr`, ['remove foreignService 6 10.0.0.1:80']],
-    [`ipvsadm -A -u 10.0.0.1:53 -s rr`, ['remove foreignService 17 10.0.0.1:53']],
+    [`ipvsadm -A -t 10.0.0.1:80 -s rr`, ['remove virtualService 6 10.0.0.1:80']],
+    [`ipvsadm -A -u 10.0.0.1:53 -s rr`, ['remove virtualService 17 10.0.0.1:53']],
     ['ipvsadm --set 100 0 0', ['update timeouts']],
     [
       `ipvsadm -D -f ${mark}`,

@@ -218,6 +218,25 @@ t.test('IPv6 comes, is repaired and goes like IPv4, where a container has it off
     t.notMatch(run(place, 'ip -6 addr') + run(place, 'ip -6 rule'), /fd4d|109$/m)
 })
 
+t.test('a subnet is local to the sandbox without any address, in both families', async t => {
+  const { places, sockets, run } = freshStage(t)
+  const drivers = [createLinkDriver(sockets)]
+  const pools = ['10.253.0.0/16', 'fd4f::/96'].map(pool => route6('mesh', 255, pool, 'lo', { type: 'local' }))
+  const all = [...uplinkObjects(), ...pools]
+  await reach(t, drivers, all, places)
+  t.match(run('mesh', 'ip route show table local'), /local 10\.253\.0\.0\/16 dev lo proto 109 scope host/)
+  t.match(run('mesh', 'ip -6 route show table local'), /local fd4f::\/96 dev lo proto 109/)
+  run('mesh', 'ip route del local 10.253.0.0/16 table local')
+  run('mesh', 'ip -6 route del local fd4f::/96 table local')
+  t.strictSame(told(await pending(drivers, all, places)), [
+    'add route mesh 255 10.253.0.0/16',
+    'add route mesh 255 fd4f::/96',
+  ])
+  await reach(t, drivers, all, places)
+  await reach(t, drivers, uplinkObjects(), places)
+  t.notMatch(run('mesh', 'ip route show table local'), /10\.253/)
+})
+
 t.test('a link that is down comes up again with its routes', async t => {
   const stage = freshStage(t, [one, two])
   const { places, run } = stage

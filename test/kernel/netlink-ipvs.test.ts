@@ -3,6 +3,7 @@ import { messagesSent } from '../../src/netlink/connection.js'
 import {
   addDestination,
   addService,
+  byFwmark,
   deleteDestination,
   deleteService,
   getInfo,
@@ -33,10 +34,10 @@ async function readyNamespace(t: Parameters<typeof connect>[0]): Promise<string>
 
 t.test('a namespace in which nothing is up takes no destination', async t => {
   const connection = connect(t, 'generic', freshNamespace(t))
-  t.same(names(await connection.request([addService(1, rr), addDestination(1, endpoint(3))])), [
-    null,
-    'EINVAL',
-  ])
+  t.same(
+    names(await connection.request([addService(byFwmark(1), rr), addDestination(byFwmark(1), endpoint(3))])),
+    [null, 'EINVAL'],
+  )
 })
 
 t.test('100 virtual services of 10 destinations each, in one batch, read back', async t => {
@@ -44,18 +45,18 @@ t.test('100 virtual services of 10 destinations each, in one batch, read back', 
   const connection = connect(t, 'generic', path)
   const fwmarks = Array.from({ length: 100 }, (_, index) => 0x10000 + 8000 + index)
   const requests = fwmarks.flatMap(fwmark => [
-    addService(fwmark, rr),
-    ...Array.from({ length: 10 }, (_, index) => addDestination(fwmark, endpoint(index + 3))),
+    addService(byFwmark(fwmark), rr),
+    ...Array.from({ length: 10 }, (_, index) => addDestination(byFwmark(fwmark), endpoint(index + 3))),
   ])
   const before = messagesSent.changes
   t.ok((await connection.request(requests)).every(error => error === null))
   t.equal(messagesSent.changes - before, 1100)
   const services = await connection.dump(listServices())
   t.same(
-    services.map(({ key }) => key).sort((a, b) => Number(a) - Number(b)),
+    services.flatMap(({ key }) => ('fwmark' in key ? [key.fwmark] : [])).sort((a, b) => a - b),
     fwmarks,
   )
-  const lists = await connection.dumpAll(fwmarks.map(listDestinations))
+  const lists = await connection.dumpAll(fwmarks.map(fwmark => listDestinations(byFwmark(fwmark))))
   for (const list of lists)
     t.same(
       list.map(({ address }) => address).sort(),
@@ -72,7 +73,11 @@ t.test('100 virtual services of 10 destinations each, in one batch, read back', 
     connections: 0n,
   })
   t.match(runIn(path, ['ipvsadm', '-Sn']), /-a -f 73536 -r 10\.254\.0\.3:80 -m -w 1/)
-  t.ok((await connection.request(fwmarks.map(deleteService))).every(error => error === null))
+  t.ok(
+    (await connection.request(fwmarks.map(fwmark => deleteService(byFwmark(fwmark))))).every(
+      error => error === null,
+    ),
+  )
   t.same(await connection.dump(listServices()), [])
 })
 
@@ -80,28 +85,28 @@ t.test('the start of a drain is kept in the upper threshold, whole', async t => 
   const connection = connect(t, 'generic', await readyNamespace(t))
   const draining = { ...endpoint(3), weight: 0, upperThreshold: 0xfffffffe }
   await connection.request([
-    addService(1, rr),
-    addDestination(1, endpoint(3)),
-    updateDestination(1, draining),
+    addService(byFwmark(1), rr),
+    addDestination(byFwmark(1), endpoint(3)),
+    updateDestination(byFwmark(1), draining),
   ])
-  t.match(await connection.dump(listDestinations(1)), [{ weight: 0, upperThreshold: 0xfffffffe }])
+  t.match(await connection.dump(listDestinations(byFwmark(1))), [{ weight: 0, upperThreshold: 0xfffffffe }])
 })
 
 t.test('errors tell what is missing and what is there', async t => {
   const connection = connect(t, 'generic', await readyNamespace(t))
   const one = endpoint(1)
   const outcomes = await connection.request([
-    addService(1, rr),
-    addService(1, rr),
-    addService(2, { ...rr, scheduler: 'nix' }),
-    updateService(3, rr),
-    deleteService(3),
-    addDestination(3, one),
-    addDestination(1, one),
-    addDestination(1, one),
-    updateDestination(1, endpoint(2)),
-    deleteDestination(1, endpoint(2)),
-    deleteDestination(1, one),
+    addService(byFwmark(1), rr),
+    addService(byFwmark(1), rr),
+    addService(byFwmark(2), { ...rr, scheduler: 'nix' }),
+    updateService(byFwmark(3), rr),
+    deleteService(byFwmark(3)),
+    addDestination(byFwmark(3), one),
+    addDestination(byFwmark(1), one),
+    addDestination(byFwmark(1), one),
+    updateDestination(byFwmark(1), endpoint(2)),
+    deleteDestination(byFwmark(1), endpoint(2)),
+    deleteDestination(byFwmark(1), one),
   ])
   t.same(names(outcomes), [
     null,
@@ -123,25 +128,31 @@ t.test('schedulers, persistence and keys by address read back as written', async
   const connection = connect(t, 'generic', await readyNamespace(t))
   const udp = { protocol: 17, address: '10.253.0.1', port: 53 }
   await connection.request([
-    addService(1, { scheduler: 'wlc', persistence: 300 }),
+    addService(byFwmark(1), { scheduler: 'wlc', persistence: 300 }),
     addService(udp, { scheduler: 'sh', persistence: 0, onePacket: true }),
-    updateService(1, { scheduler: 'rr', persistence: 60 }),
+    updateService(byFwmark(1), { scheduler: 'rr', persistence: 60 }),
   ])
-  t.match(await connection.get(getService(1)), [
-    { key: 1, scheduler: 'rr', persistence: 60, onePacket: false },
+  t.match(await connection.get(getService(byFwmark(1))), [
+    { key: byFwmark(1), scheduler: 'rr', persistence: 60, onePacket: false },
   ])
   t.match(await connection.get(getService(udp)), [
     { key: udp, scheduler: 'sh', persistence: 0, onePacket: true },
   ])
-  await connection.request([updateService(1, rr)])
-  t.match(await connection.get(getService(1)), [{ persistence: 0 }], 'persistence can be taken away')
-  await t.rejects(connection.get(getService(9)), { message: 'get virtual service fwmark 0x9: ESRCH' })
+  await connection.request([updateService(byFwmark(1), rr)])
+  t.match(
+    await connection.get(getService(byFwmark(1))),
+    [{ persistence: 0 }],
+    'persistence can be taken away',
+  )
+  await t.rejects(connection.get(getService(byFwmark(9))), {
+    message: 'get virtual service fwmark 0x9: ESRCH',
+  })
 })
 
 t.test('what is not there is an empty list', async t => {
   const connection = connect(t, 'generic', await readyNamespace(t))
   t.same(await connection.dump(listServices()), [])
-  t.same(await connection.dump(listDestinations(7)), [])
+  t.same(await connection.dump(listDestinations(byFwmark(7))), [])
 })
 
 t.test('timeouts are set in their namespace only', async t => {

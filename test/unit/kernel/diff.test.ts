@@ -1,11 +1,16 @@
 import t from 'tap'
 import { diff, sameObject } from '../../../src/kernel/diff.js'
-import { type KernelObject, keyOf, stateOf } from '../../../src/kernel/objects.js'
+import { byFwmark, type KernelObject, keyOf, stateOf } from '../../../src/kernel/objects.js'
 
-const service: KernelObject = { kind: 'virtualService', fwmark: 0x122b8, scheduler: 'rr', persistence: 0 }
+const service: KernelObject = {
+  kind: 'virtualService',
+  match: byFwmark(0x122b8),
+  scheduler: 'rr',
+  persistence: 0,
+}
 const destination: KernelObject = {
   kind: 'destination',
-  fwmark: 0x122b8,
+  service: byFwmark(0x122b8),
   address: '10.254.0.3',
   port: 80,
   weight: 1,

@@ -1,7 +1,9 @@
 import t from 'tap'
+import { inet6 } from '../../../src/netlink/ip.js'
 import {
   addDestination,
   addService,
+  byFwmark,
   decodeDestination,
   decodeService,
   deleteDestination,
@@ -20,7 +22,7 @@ import { Random } from '../../helpers/random.js'
 const hex = (text: string) => Buffer.from(text.replace(/[^0-9a-f]/g, ''), 'hex')
 
 t.test('a virtual service by fwmark has no protocol, address or port', async t => {
-  const request = addService(0x122b8, { scheduler: 'rr', persistence: 0 })
+  const request = addService(byFwmark(0x122b8), { scheduler: 'rr', persistence: 0 })
   t.equal(request.type, 'IPVS')
   t.equal(request.operation, 'add virtual service')
   t.equal(request.subject, 'fwmark 0x122b8')
@@ -52,13 +54,13 @@ t.test('a virtual service by address has them in network order', async t => {
 })
 
 t.test('persistence sets its flag and timeout', async t => {
-  const { payload } = addService(1, { scheduler: 'wlc', persistence: 300 })
+  const { payload } = addService(byFwmark(1), { scheduler: 'wlc', persistence: 300 })
   const { service } = commandAttributes.decode(payload.subarray(4) as Buffer)
   t.match(service, { timeout: 300, flags: { flags: 1, mask: 5 }, scheduler: 'wlc' })
 })
 
 t.test('a destination carries all that the kernel demands', async t => {
-  const request = addDestination(0x122b8, {
+  const request = addDestination(byFwmark(0x122b8), {
     address: '10.254.0.3',
     port: 80,
     weight: 1,
@@ -86,7 +88,10 @@ t.test('a destination carries all that the kernel demands', async t => {
 t.test('a destination of a virtual service by address is told like one of a fwmark', async t => {
   const destination = { address: '10.254.0.3', port: 80, weight: 7, forwardingMethod: 'tunnel' } as const
   const key = { protocol: 6, address: '10.253.0.1', port: 80 }
-  const [byMark, byAddress] = [updateDestination(5, destination), updateDestination(key, destination)]
+  const [byMark, byAddress] = [
+    updateDestination(byFwmark(5), destination),
+    updateDestination(key, destination),
+  ]
   t.equal(byAddress.subject, '10.254.0.3:80 of tcp 10.253.0.1:80')
   t.same(decodeDestination(byAddress.payload as Buffer), decodeDestination(byMark.payload as Buffer))
   t.same([byMark.payload[0], byAddress.payload[0]], [6, 6])
@@ -94,7 +99,7 @@ t.test('a destination of a virtual service by address is told like one of a fwma
 
 t.test('deleting a destination names it only', async t => {
   t.same(
-    deleteDestination(1, { address: '10.254.0.3', port: 80 }).payload,
+    deleteDestination(byFwmark(1), { address: '10.254.0.3', port: 80 }).payload,
     hex(`07 01 0000
          1400 0180  0600 0100 0200 0000  0800 0500 01000000
          2800 0280
@@ -117,7 +122,7 @@ t.test('a virtual service of the kernel is read without the flag that is its own
       2800 0c00  0c00 0100 0700000000000000  0c00 0200 0900000000000000  0c00 0400 0000000001000000`)
   payload.writeUInt16LE(payload.length - 4, 4)
   t.same(decodeService(payload), {
-    key: 0x122b8,
+    key: byFwmark(0x122b8),
     scheduler: 'rr',
     persistence: 0,
     onePacket: false,
@@ -149,15 +154,42 @@ t.test('a destination of an old kernel has no address family and is read all the
   })
 })
 
-t.test('what is not IPv4 is left out', async t => {
-  t.equal(decodeService(hex('01 01 0000 0c00 0180 0600 0100 0a00 0000')), null)
-  t.equal(decodeDestination(hex('05 01 0000 0c00 0280 0600 0b00 0a00 0000')), null)
+t.test('IPv6 has its own family, addresses and mask', async t => {
+  const key = { protocol: 17, address: 'fd4d::5', port: 53 }
+  const { payload, subject } = addService(key, { scheduler: 'rr', persistence: 60 })
+  t.equal(subject, 'udp [fd4d::5]:53')
+  t.same(
+    payload,
+    hex(`01 01 0000
+         5400 0180
+           0600 0100 0a00 0000
+           0600 0200 1100 0000
+           1400 0300 fd4d0000000000000000000000000005
+           0600 0400 0035 0000
+           0700 0600 727200 00
+           0c00 0700 01000000 05000000
+           0800 0800 3c000000
+           0800 0900 80000000`),
+  )
+  t.match(decodeService(payload as Buffer), { key, persistence: 60 })
+  const destination = { address: 'fd4d::103', port: 80, weight: 1 }
+  for (const service of [key, byFwmark(7, inet6)]) {
+    const request = addDestination(service, destination)
+    t.match(decodeDestination(request.payload as Buffer), destination)
+    t.match(request.subject, /^\[fd4d::103\]:80 of /)
+  }
+  t.equal(addService(byFwmark(7, inet6), { scheduler: 'rr', persistence: 0 }).subject, 'fwmark 0x7 of IPv6')
+})
+
+t.test('what is neither IPv4 nor IPv6 is left out', async t => {
+  t.equal(decodeService(hex('01 01 0000 0c00 0180 0600 0100 0700 0000')), null)
+  t.equal(decodeDestination(hex('05 01 0000 0c00 0280 0600 0b00 0700 0000')), null)
   t.equal(decodeDestination(hex('05 01 0000')), null)
 })
 
 t.test('lists are dumps, and timeouts are three numbers', async t => {
   t.equal(listServices().flags, 0x300)
-  t.equal(listDestinations(1).flags, 0x300)
+  t.equal(listDestinations(byFwmark(1)).flags, 0x300)
   const { payload } = setTimeouts({ tcp: 900, tcpFin: 120, udp: 300 })
   t.same(payload, hex('0c 01 0000  0800 0400 84030000  0800 0500 78000000  0800 0600 2c010000'))
   t.same(getTimeouts().decode(payload as Buffer, 0), { tcp: 900, tcpFin: 120, udp: 300 })
@@ -168,7 +200,7 @@ t.test('lists are dumps, and timeouts are three numbers', async t => {
 })
 
 t.test('a virtual service is described as people write it', async t => {
-  t.equal(describeService(0x10050), 'fwmark 0x10050')
+  t.equal(describeService(byFwmark(0x10050)), 'fwmark 0x10050')
   t.equal(describeService({ protocol: 132, address: '10.0.0.1', port: 1 }), 'sctp 10.0.0.1:1')
   t.equal(describeService({ protocol: 50, address: '10.0.0.1', port: 1 }), 'protocol 50 10.0.0.1:1')
 })
@@ -184,7 +216,7 @@ t.test('every destination that is sent can be read back', async t => {
       lowerThreshold: random.u32(),
       forwardingMethod: random.pick(['masquerade', 'tunnel', 'direct-route'] as const),
     }
-    const { payload } = addDestination(random.between(1, 0x3ffff), destination)
+    const { payload } = addDestination(byFwmark(random.between(1, 0x3ffff)), destination)
     t.match(decodeDestination(payload as Buffer), destination, `seed ${seed}`)
   }
 })

@@ -1,13 +1,24 @@
 import t from 'tap'
-import { type DestinationObject, type KernelObject, keyOf, stateOf } from '../../../src/kernel/objects.js'
+import {
+  byFwmark,
+  type DestinationObject,
+  type KernelObject,
+  keyOf,
+  stateOf,
+} from '../../../src/kernel/objects.js'
 import { type RetireInput, retire } from '../../../src/planner/retire.js'
 
-const service: KernelObject = { kind: 'virtualService', fwmark: 0x122b8, scheduler: 'rr', persistence: 0 }
+const service: KernelObject = {
+  kind: 'virtualService',
+  match: byFwmark(0x122b8),
+  scheduler: 'rr',
+  persistence: 0,
+}
 
 function destination(fields: Partial<DestinationObject> = {}): DestinationObject {
   return {
     kind: 'destination',
-    fwmark: 0x122b8,
+    service: byFwmark(0x122b8),
     address: '10.254.0.3',
     port: 80,
     weight: 1,

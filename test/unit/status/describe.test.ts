@@ -3,7 +3,7 @@
  */
 import t from 'tap'
 import type { Change } from '../../../src/kernel/change.js'
-import { containerPlace, type KernelObject } from '../../../src/kernel/objects.js'
+import { byFwmark, containerPlace, type KernelObject } from '../../../src/kernel/objects.js'
 import { describe, hex, placeName, viewOf } from '../../../src/status/describe.js'
 
 const container = containerPlace('0123456789abcdef'.repeat(4), 77)
@@ -241,7 +241,7 @@ const cases: readonly [KernelObject, Partial<Record<Change['type'], string>>][] 
     },
   ],
   [
-    { kind: 'virtualService', fwmark: 0x122b8, scheduler: 'rr', persistence: 0 },
+    { kind: 'virtualService', match: byFwmark(0x122b8), scheduler: 'rr', persistence: 0 },
     {
       add: 'ipvsadm -A -f 74424 -s rr',
       update: 'ipvsadm -E -f 74424 -s rr',
@@ -249,15 +249,55 @@ const cases: readonly [KernelObject, Partial<Record<Change['type'], string>>][] 
     },
   ],
   [
-    { kind: 'virtualService', fwmark: 1, scheduler: 'sh', persistence: 60 },
+    { kind: 'virtualService', match: byFwmark(1), scheduler: 'sh', persistence: 60 },
     { add: 'ipvsadm -A -f 1 -s sh -p 60' },
   ],
   [
-    { kind: 'foreignService', protocol: 17, address: '10.0.0.1', port: 53 },
-    { remove: 'ipvsadm -D -u 10.0.0.1:53' },
+    {
+      kind: 'virtualService',
+      match: { protocol: 17, address: '10.253.0.5', port: 53 },
+      scheduler: 'rr',
+      persistence: 0,
+    },
+    { add: 'ipvsadm -A -u 10.253.0.5:53 -s rr', remove: 'ipvsadm -D -u 10.253.0.5:53' },
   ],
   [
-    { kind: 'destination', fwmark: 0x122b8, address: '10.254.0.5', port: 80, weight: 1, drainingSince: 0 },
+    {
+      kind: 'destination',
+      service: { protocol: 6, address: 'fd4d::5', port: 80 },
+      address: 'fd4d::103',
+      port: 8080,
+      weight: 1,
+      drainingSince: 0,
+    },
+    { add: 'ipvsadm -a -t [fd4d::5]:80 -r [fd4d::103]:8080 -m -w 1' },
+  ],
+  [
+    { kind: 'virtualService', match: byFwmark(7, 'inet6'), scheduler: 'rr', persistence: 0 },
+    { add: 'ipvsadm -A -f 7 -6 -s rr', remove: 'ipvsadm -D -f 7 -6' },
+  ],
+  [
+    {
+      kind: 'route',
+      place: 'mesh',
+      table: 255,
+      destination: '10.253.0.0/16',
+      type: 'local',
+      link: 'lo',
+      gateway: null,
+      source: null,
+    },
+    { add: 'ip route add local 10.253.0.0/16 dev lo table 255' },
+  ],
+  [
+    {
+      kind: 'destination',
+      service: byFwmark(0x122b8),
+      address: '10.254.0.5',
+      port: 80,
+      weight: 1,
+      drainingSince: 0,
+    },
     {
       add: 'ipvsadm -a -f 74424 -r 10.254.0.5:80 -m -w 1',
       update: 'ipvsadm -e -f 74424 -r 10.254.0.5:80 -m -w 1',
@@ -265,7 +305,14 @@ const cases: readonly [KernelObject, Partial<Record<Change['type'], string>>][] 
     },
   ],
   [
-    { kind: 'destination', fwmark: 1, address: '10.254.0.5', port: 80, weight: 0, drainingSince: 1700000000 },
+    {
+      kind: 'destination',
+      service: byFwmark(1),
+      address: '10.254.0.5',
+      port: 80,
+      weight: 0,
+      drainingSince: 1700000000,
+    },
     { update: 'ipvsadm -e -f 1 -r 10.254.0.5:80 -m -w 0 -x 1700000000' },
   ],
   [{ kind: 'timeouts', tcp: 7500, tcpFin: 120, udp: 300 }, { update: 'ipvsadm --set 7500 120 300' }],
