@@ -81,12 +81,29 @@ export function shown(records: DecodedPacket['answers'] = []): string[] {
   })
 }
 
-/** A port of loopback where nobody is, most likely of UDP neither. */
+/** Sockets for UDP and TCP on one port of loopback. */
+async function openBoth(): Promise<{ readonly udp: dgram.Socket; readonly tcp: net.Server }> {
+  for (;;) {
+    const udp = dgram.createSocket('udp4')
+    await new Promise<void>(resolve => udp.bind(0, '127.0.0.1', resolve))
+    const tcp = net.createServer()
+    const isFree = await new Promise<boolean>(resolve => {
+      tcp.once('error', () => resolve(false)) // somebody has that port for TCP
+      tcp.listen(udp.address().port, '127.0.0.1', () => resolve(true))
+    })
+    if (isFree) return { udp, tcp }
+    udp.close()
+  }
+}
+
+/** A port of loopback that nobody has, neither of UDP nor of TCP. */
 export async function freePort(): Promise<number> {
-  const server = net.createServer()
-  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
-  const { port } = server.address() as net.AddressInfo
-  await new Promise(resolve => server.close(resolve))
+  const { udp, tcp } = await openBoth()
+  const { port } = udp.address()
+  await Promise.all([
+    new Promise<void>(resolve => udp.close(() => resolve())),
+    new Promise(resolve => tcp.close(resolve)),
+  ])
   return port
 }
 
@@ -190,10 +207,7 @@ export class OtherResolver {
   }
 
   static async open(script: Script): Promise<OtherResolver> {
-    const udp = dgram.createSocket('udp4')
-    await new Promise<void>(resolve => udp.bind(0, '127.0.0.1', resolve))
-    const tcp = net.createServer()
-    await new Promise<void>(resolve => tcp.listen(udp.address().port, '127.0.0.1', resolve))
+    const { udp, tcp } = await openBoth()
     return new OtherResolver(script, udp, tcp)
   }
 
