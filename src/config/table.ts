@@ -4,7 +4,17 @@
  */
 import { hostname } from 'node:os'
 import { z } from 'zod'
-import { nodeName, pool, ports, range, socketAddress, vipPool, wholeNumber } from './values.js'
+import {
+  domain,
+  nodeName,
+  pool,
+  ports,
+  range,
+  socketAddress,
+  upstreams,
+  vipPool,
+  wholeNumber,
+} from './values.js'
 
 export interface Setting<Schema extends z.ZodType = z.ZodType> {
   /** Flag `--name`, variable `MESH_NAME`, YAML key `name`. */
@@ -38,6 +48,7 @@ const network = 'Addresses and ports'
 const timing = 'Times'
 const habits = 'Behaviour'
 const sharing = 'Many nodes'
+const names = 'Names'
 
 const path = (most = 4095) =>
   z
@@ -284,6 +295,39 @@ export const table = {
     '2',
     wholeNumber(1, 600, 'seconds'),
     'how long the others believe in this node after its last word; as etcd comes, it takes no less than 2',
+  ),
+  dns: setting(
+    names,
+    'dns',
+    'on|off',
+    'on',
+    z.enum(['on', 'off'], 'not one of the choices; write on or off').transform(text => text === 'on'),
+    'answer DNS queries for services at the first address of the VIP pool; without a pool there is none',
+  ),
+  dnsDomain: setting(
+    names,
+    'dns-domain',
+    'NAME',
+    'mesh',
+    domain,
+    'what names of services end in: web.mesh; the same on every node',
+  ),
+  dnsTtl: setting(
+    names,
+    'dns-ttl',
+    'SECONDS',
+    '5',
+    wholeNumber(0, 3600, 'seconds'),
+    'how long whoever has asked may go on with an answer',
+  ),
+  dnsUpstreams: setting(
+    names,
+    'dns-upstream',
+    'ADDRESS[:PORT],…',
+    '',
+    upstreams,
+    'resolvers to ask for all other names; without it those of /etc/resolv.conf, as they are at the time',
+    true,
   ),
   iptables: setting(
     habits,

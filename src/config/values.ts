@@ -2,6 +2,7 @@
  * How the values of settings are read from text. Each schema's message is
  * `problem; remedy`, which config.ts puts after the field's name and value.
  */
+import { isIP } from 'node:net'
 import { Address4 } from 'ip-address'
 import { z } from 'zod'
 import { InputError } from '../errors.js'
@@ -58,6 +59,34 @@ export const ports = read<readonly ReservedPort[]>(text =>
       }))
     }),
 )
+
+/** A domain of DNS in lower case, without a dot at the end. */
+export const domain = z.string().transform((text, context) => {
+  const plain = text.toLowerCase().replace(/\.$/, '')
+  const label = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/
+  const isName = plain.length <= 100 && plain.split('.').every(each => label.test(each))
+  if (isName && !['local', 'localhost', 'arpa'].includes(plain.split('.').at(-1) ?? '')) return plain
+  const problem = isName ? 'taken by others' : 'not a domain'
+  context.addIssue({ code: 'custom', message: `${problem}; write one that you use nowhere else, as in mesh` })
+  return z.NEVER
+})
+
+/** `10.0.0.1,10.0.0.2:5353,fd00::1,[fd00::2]:5353`; '' is null. */
+export const upstreams = z.string().transform((text, context) => {
+  const items = text.split(',').flatMap(item => item.trim() || [])
+  const parsed = items.map(item => {
+    const match = /^\[(.+)\](?::(\d{1,5}))?$/.exec(item) ?? /^([\d.]+)(?::(\d{1,5}))?$/.exec(item)
+    const address = match?.[1] ?? item
+    const port = Number(match?.[2] ?? 53)
+    return isIP(address) !== 0 && port >= 1 && port <= 65535 ? { address, port } : item
+  })
+  const wrong = parsed.find(each => typeof each === 'string')
+  const list = parsed.filter(each => typeof each !== 'string')
+  if (wrong === undefined) return list.length === 0 ? null : list
+  const remedy = 'write ADDRESS or ADDRESS:PORT, as in 10.0.0.1 or [fd00::1]:5353'
+  context.addIssue({ code: 'custom', message: `"${wrong}" is no address; ${remedy}` })
+  return z.NEVER
+})
 
 /** `127.0.0.1:9378`; `off` is null. */
 export const socketAddress = z.string().transform((text, context) => {

@@ -54,6 +54,10 @@ t.test('everything has a default', async t => {
     etcdPasswordFile: null,
     nodeAddress: null,
     lease: 2,
+    dns: true,
+    dnsDomain: 'mesh',
+    dnsTtl: 5,
+    dnsUpstreams: null,
     iptables: 'auto',
     logLevel: 'info',
   })
@@ -61,6 +65,18 @@ t.test('everything has a default', async t => {
 
 t.test('a mesh may do without VIPs', async t => {
   t.equal(settings(['--vip-pool', 'none']).vipPool, null)
+  t.equal(settings(['--dns', 'off']).dns, false)
+  t.equal(settings(['--dns-domain', 'Mesh.Example.']).dnsDomain, 'mesh.example')
+  t.same(
+    settings(['--dns-upstream', '10.0.0.1,10.0.0.2:5353', '--dns-upstream', 'fd00::1,[fd00::2]:54'])
+      .dnsUpstreams,
+    [
+      { address: '10.0.0.1', port: 53 },
+      { address: '10.0.0.2', port: 5353 },
+      { address: 'fd00::1', port: 53 },
+      { address: 'fd00::2', port: 54 },
+    ],
+  )
   t.equal(settings([], { MESH_VIP_POOL: '10.9.0.0/28' }).vipPool, '10.9.0.0/28')
 })
 
@@ -154,6 +170,18 @@ t.test('bad input names the place, the value and the remedy', async t => {
     [
       ['--vip-pool', '10.253.0.1/16'],
       '--vip-pool "10.253.0.1/16": not where a subnet begins; write 10.253.0.0/16, or none',
+    ],
+    [
+      ['--dns-domain', 'cluster.local'],
+      '--dns-domain "cluster.local": taken by others; write one that you use nowhere else, as in mesh',
+    ],
+    [
+      ['--dns-domain', 'a_b'],
+      '--dns-domain "a_b": not a domain; write one that you use nowhere else, as in mesh',
+    ],
+    [
+      ['--dns-upstream', '10.0.0.1,dns.lan'],
+      '--dns-upstream "10.0.0.1,dns.lan": "dns.lan" is no address; write ADDRESS or ADDRESS:PORT, as in 10.0.0.1 or [fd00::1]:5353',
     ],
     [
       ['--vip-pool', '10.254.128.0/20'],
