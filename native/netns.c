@@ -119,6 +119,9 @@ int socket_open(int stream, const char *address, uint16_t port, struct failure *
   if (!address) return fd;
   int one = 1;
   if (stream) setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+  /* Bursts of datagrams wait while JavaScript is busy; where the kernel refuses it, fewer do. */
+  int size = 4 << 20;
+  if (!stream) setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof size);
   const struct sockaddr *name = is_six ? (struct sockaddr *)&six : (struct sockaddr *)&four;
   if (bind(fd, name, is_six ? sizeof six : sizeof four) != 0) {
     fail(failure, "bind");
