@@ -306,7 +306,7 @@ export class MeshAgent implements Agent {
   private meshServices(): MeshService[] {
     const planned = new Map(this.loop.reconciler.mesh.services.map(each => [each.service.name, each]))
     return this.loop.collected.services.services.map(
-      service => planned.get(service.name) ?? { service, endpoints: [] },
+      service => planned.get(service.name) ?? { service, endpoints: [], callers: [] },
     )
   }
 

@@ -72,7 +72,7 @@ function endpointView(endpoint: Endpoint, port: PublishedPort, unit: Unit, input
     port: targetPort,
     published: `${formatRange(port.published)}/${port.protocol}`,
     state,
-    weight: state === 'ready' ? 1 : 0,
+    weight: state === 'ready' ? endpoint.weight : 0,
     active: reading?.active ?? 0,
     inactive: reading?.inactive ?? 0,
     reason: failure ?? (endpoint.state === 'ready' ? null : reasons[endpoint.state]),

@@ -3,14 +3,18 @@
  * must therefore be attached to the mesh. Pure; nothing here knows the kernel.
  */
 import { isDeepStrictEqual } from 'node:util'
+import { type Caller, callersByScope, callersIn } from './callers.js'
 import type { HostNode, RemoteContainer } from './cluster.js'
 import type { Container, Selectable } from './container.js'
-import { matchesByName } from './names.js'
+import { ContainerIndex } from './container-index.js'
 import { formatRange, type PortRange } from './ports.js'
-import { matches } from './selector.js'
 import type { FixedEndpoint, Service } from './service.js'
-import { composeServiceLabel, containerNameLabel, swarmServiceLabel } from './service.js'
+import { weightsOf } from './shares.js'
 import type { ContainerSnapshot, Node } from './snapshot.js'
+import { vipPortsOf } from './vip-ports.js'
+
+/** `true` on a container that is to be on the mesh though it may be no endpoint. */
+export const attachLabel = 'mesh.attach'
 
 /** Only `ready` endpoints get new connections; the others keep those they have, for the drain time. */
 export type EndpointState = 'ready' | 'starting' | 'unhealthy' | 'paused' | 'leaving'
@@ -33,11 +37,15 @@ export interface Endpoint {
   /** Port instead of the published port's target; null: the target. */
   readonly port: number | null
   readonly state: EndpointState
+  /** Share of new connections while it is ready; 0: none of them. */
+  readonly weight: number
 }
 
 export interface MeshService {
   readonly service: Service
   readonly endpoints: readonly Endpoint[]
+  /** Containers of this node that share a scope with it; none where everybody may call. */
+  readonly callers: readonly Caller[]
 }
 
 /** A container's network namespace that is to be on the mesh. */
@@ -88,6 +96,7 @@ function endpointOf(container: Container, byId: ReadonlyMap<string, Container>):
     address: null,
     port: null,
     state,
+    weight: 1,
   }
 }
 
@@ -105,55 +114,25 @@ function fixedEndpoint(fixed: FixedEndpoint, node: Node, hosts: readonly HostNod
     address: own ? null : (host?.meshAddress ?? fixed.address),
     port: fixed.port,
     state: host?.state ?? 'ready',
+    weight: 1,
   }
 }
 
 function remoteEndpoint({ id, name, address, state }: RemoteContainer): Endpoint {
-  return { id, name, kind: 'remote', attachment: null, address, port: null, state }
+  return { id, name, kind: 'remote', attachment: null, address, port: null, state, weight: 1 }
 }
 
-/**
- * Finds the containers of a service without walking all of them: by the value of
- * one label that it asks for.
- */
-class ContainerIndex<Item extends Selectable> {
-  readonly byId: ReadonlyMap<string, Item>
-  private readonly byLabel = new Map<string, Map<string, Item[]>>()
-
-  constructor(containers: readonly Item[]) {
-    this.byId = new Map(containers.map(container => [container.id, container]))
-    for (const container of containers) {
-      for (const [label, value] of Object.entries(container.labels)) this.file(label, value, container)
-      this.file(containerNameLabel, container.name, container)
-    }
-  }
-
-  private file(label: string, value: string, container: Item): void {
-    const byValue = this.byLabel.get(label) ?? new Map<string, Item[]>()
-    this.byLabel.set(label, byValue)
-    const filed = byValue.get(value)
-    if (filed) filed.push(container)
-    else byValue.set(value, [container])
-  }
-
-  private with(label: string, value: string): readonly Item[] {
-    return this.byLabel.get(label)?.get(value) ?? []
-  }
-
-  of(service: Service): Item[] {
-    if (service.selector) {
-      const selector = service.selector
-      const first = Object.entries(selector)[0]
-      if (!first) return []
-      return this.with(...first).filter(container => matches(container, selector))
-    }
-    const shortName = service.name.slice(service.name.indexOf('/') + 1)
-    const found = new Set<Item>()
-    for (const label of [swarmServiceLabel, composeServiceLabel, containerNameLabel])
-      for (const container of this.with(label, shortName))
-        if (matchesByName(container, service.name)) found.add(container)
-    return [...found]
-  }
+/** Endpoints with their weights; `carriers`: whose labels count, null where there are none. */
+function weighed(
+  service: Service,
+  endpoints: readonly Endpoint[],
+  carriers: readonly (Selectable | null)[],
+): Endpoint[] {
+  const weights = weightsOf(
+    service.weights,
+    endpoints.map(({ state }, i) => ({ carrier: carriers[i] ?? null, counts: state === 'ready' })),
+  )
+  return endpoints.map((endpoint, i) => ({ ...endpoint, weight: weights[i]! }))
 }
 
 function sameEndpoint(a: Endpoint, b: Endpoint): boolean {
@@ -163,7 +142,8 @@ function sameEndpoint(a: Endpoint, b: Endpoint): boolean {
     a.attachment === b.attachment &&
     a.kind === b.kind &&
     a.address === b.address &&
-    a.name === b.name
+    a.name === b.name &&
+    a.weight === b.weight
   )
 }
 
@@ -172,11 +152,17 @@ function sameEndpoints(some: readonly Endpoint[], others: readonly Endpoint[]): 
   return some.length === others.length && some.every((each, i) => sameEndpoint(each, others[i]!))
 }
 
+/** Ports at which endpoints of a service answer datagrams, be it by a published port or by the VIP. */
+function udpTargetsOf(service: Service): PortRange[] {
+  const ports = service.vip === null ? service.ports : [...service.ports, ...vipPortsOf(service)]
+  return ports.filter(({ protocol }) => protocol === 'udp').map(({ target }) => target)
+}
+
 /** Attachment → the ports on which its endpoints answer datagrams, each once, in order. */
 function udpPortsOf(services: Iterable<MeshService>): Map<string, PortRange[]> {
   const found = new Map<string, Map<string, PortRange>>()
   for (const { service, endpoints } of services) {
-    const targets = service.ports.filter(({ protocol }) => protocol === 'udp').map(({ target }) => target)
+    const targets = udpTargetsOf(service)
     if (targets.length === 0) continue
     for (const { attachment, port } of endpoints) {
       if (attachment === null) continue
@@ -192,6 +178,7 @@ function udpPortsOf(services: Iterable<MeshService>): Map<string, PortRange[]> {
 }
 
 const noHosts: readonly HostNode[] = []
+const noCallers: readonly Caller[] = []
 
 /**
  * A merge that returns the same MeshService object for a service of which nothing
@@ -219,26 +206,46 @@ export function createMerge(): (
     const elsewhere = new ContainerIndex(remote)
     const nextMerged = new Map<Service, MeshService>()
     const nextAttached = new Map<string, Attachment>()
+    const attach = ({ id, pid, addresses, networks }: Container) => {
+      if (!nextAttached.has(id)) nextAttached.set(id, { id, pid, addresses, networks, udpPorts: [] })
+    }
+    for (const container of index.with(attachLabel, 'true')) {
+      const owner = stateOfContainer(container) && networkOwner(container, index.byId)
+      if (owner && owner.network !== 'host') attach(owner)
+    }
     for (const service of services) {
       const given =
         fixed.get(service) ?? service.endpoints.flatMap(each => fixedEndpoint(each, node, hosts) ?? [])
       fixed.set(service, given)
       const found: Endpoint[] = []
-      for (const container of index.of(service)) {
-        const endpoint = endpointOf(container, index.byId)
-        if (endpoint) found.push(endpoint)
+      const carriers: (Selectable | null)[] = given.map(() => null)
+      const note = (container: Selectable, endpoint: Endpoint | null) => {
+        if (!endpoint) return
+        found.push(endpoint)
+        carriers.push(container)
       }
-      for (const container of elsewhere.of(service)) found.push(remoteEndpoint(container))
-      const endpoints = found.length === 0 ? given : [...given, ...found]
+      for (const container of index.of(service)) note(container, endpointOf(container, index.byId))
+      for (const container of elsewhere.of(service)) note(container, remoteEndpoint(container))
+      const all = found.length === 0 ? given : [...given, ...found]
+      const endpoints = service.weights.length === 0 ? all : weighed(service, all, carriers)
       const before = merged.get(service)
       const same = before !== undefined && sameEndpoints(before.endpoints, endpoints)
-      nextMerged.set(service, same ? before : { service, endpoints })
-      for (const { attachment } of found) {
-        if (attachment === null || nextAttached.has(attachment)) continue
-        const owner = index.byId.get(attachment)!
-        const { id, pid, addresses, networks } = owner
-        nextAttached.set(attachment, { id, pid, addresses, networks, udpPorts: [] })
-      }
+      nextMerged.set(service, same ? before : { service, endpoints, callers: noCallers })
+      for (const { attachment } of found) if (attachment !== null) attach(index.byId.get(attachment)!)
+    }
+    const scoped = services.filter(({ scopes, vip }) => scopes.length > 0 && vip !== null)
+    const byScope =
+      scoped.length === 0
+        ? new Map()
+        : callersByScope(
+            snapshot.containers,
+            container => networkOwner(container, index.byId),
+            id => nextAttached.has(id),
+          )
+    for (const service of scoped) {
+      const found = nextMerged.get(service)!
+      const callers = callersIn(service.scopes, byScope)
+      if (!isDeepStrictEqual(found.callers, callers)) nextMerged.set(service, { ...found, callers })
     }
     for (const [id, udpPorts] of udpPortsOf(nextMerged.values()))
       nextAttached.set(id, { ...nextAttached.get(id)!, udpPorts })

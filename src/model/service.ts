@@ -58,12 +58,18 @@ export interface VipPort {
 export const endpointModes = ['vip', 'dnsrr'] as const
 export type EndpointMode = (typeof endpointModes)[number]
 
-/** Endpoints whose container carries the label get this weight instead of 1. */
+/**
+ * A weight for the endpoints whose container carries the label. A number, `version=canary:5`,
+ * is the weight of each of them, as others have 1: what they get together depends on
+ * how many there are. A percentage, `version=canary:5%`, is the share of all of them
+ * together, however many there are of them and of others.
+ */
 export interface LabelWeight {
   readonly label: string
   readonly value: string
-  /** Share of new connections, 0–65535. */
+  /** 0–65535, or percent, 0–100. */
   readonly weight: number
+  readonly percent?: true
 }
 
 export interface Service {

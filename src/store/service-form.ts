@@ -32,7 +32,14 @@ export const serviceForm = z.strictObject({
   endpointMode: z.enum(endpointModes).default('vip'),
   persistence: z.int().min(0).max(86400).default(0),
   weights: z
-    .array(z.strictObject({ label: z.string().min(1), value: z.string(), weight: z.int().min(0).max(65535) }))
+    .array(
+      z.strictObject({
+        label: z.string().min(1),
+        value: z.string(),
+        weight: z.int().min(0).max(65535),
+        percent: z.literal(true).optional(),
+      }),
+    )
     .default([]),
   aliases: z.array(z.string().min(1)).default([]),
   scopes: z.array(z.string().min(1)).default([]),
