@@ -19,7 +19,7 @@ export interface NamedService {
   readonly localNames: readonly string[]
   /** What the name stands for: VIPs, IPv4 first; none: the endpoints. */
   readonly vips: readonly string[]
-  /** Those that are ready. */
+  /** Those that are to get new connections. */
   readonly endpoints: readonly NamedEndpoint[]
   readonly ports: readonly VipPort[]
   /** Who sees it: callers that share one; none: all. */

@@ -4,14 +4,12 @@
  * that only what is new goes to the resolver's thread.
  */
 import { isDeepStrictEqual } from 'node:util'
+import { scopesOf } from '../model/callers.js'
 import type { Container } from '../model/container.js'
 import type { Endpoint, MeshService } from '../model/mesh.js'
 import { composeProjectLabel } from '../model/service.js'
 import { vipPortsOf } from '../model/vip-ports.js'
 import type { Caller, NamedEndpoint, NamedService } from './named.js'
-
-/** Label of a calling container: scopes, separated by commas. */
-const scopeLabel = 'mesh.scope'
 
 export interface Addresses {
   /** IPv4 address at which an endpoint is reached; null: it has none yet. */
@@ -69,9 +67,11 @@ function nameService(
     aliases: service.aliases.filter(alias => !isLocal(alias)),
     localNames: service.aliases.filter(isLocal),
     vips: endpointMode === 'vip' && vip !== null ? withTwin(vip) : [],
-    endpoints: endpoints.flatMap(({ state, port }, i): NamedEndpoint[] => {
+    endpoints: endpoints.flatMap(({ state, weight, port }, i): NamedEndpoint[] => {
       const address = addresses[i] ?? null
-      return state === 'ready' && address !== null ? [{ addresses: withTwin(address), port }] : []
+      return state === 'ready' && weight > 0 && address !== null
+        ? [{ addresses: withTwin(address), port }]
+        : []
     }),
     ports: vipPortsOf(service),
     scopes,
@@ -88,7 +88,7 @@ function callersOf(
     const owner = network.startsWith('container:') ? network.slice('container:'.length) : id
     const onMesh = ofContainer(owner)
     const caller: Caller = {
-      scopes: (labels[scopeLabel] ?? '').split(',').flatMap(scope => scope.trim() || []),
+      scopes: scopesOf(labels),
       project: labels[composeProjectLabel] ?? null,
     }
     for (const address of [...addresses, ...(onMesh === null ? [] : withTwin(onMesh))]) {
