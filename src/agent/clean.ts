@@ -2,7 +2,6 @@
  * Takes everything of the mesh off a host, from what the kernel holds and nothing
  * else: no state file, no Docker and no running agent is needed.
  */
-import { readFileSync } from 'node:fs'
 import { rm, rmdir } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { MeshError, reasonOf } from '../errors.js'
@@ -10,8 +9,9 @@ import type { Change } from '../kernel/change.js'
 import { diff } from '../kernel/diff.js'
 import type { Kernel, Places } from '../kernel/driver.js'
 import { stateOf } from '../kernel/objects.js'
-import { formerIpForwardOf } from '../planner/rules.js'
+import { formersOf } from '../planner/rules.js'
 import { describe } from '../status/describe.js'
+import { isOfLink, restoring } from './former.js'
 
 export interface CleanOptions {
   readonly kernel: Kernel
@@ -27,30 +27,22 @@ export interface CleanOptions {
  */
 export async function cleanHost({ kernel, places, socket }: CleanOptions): Promise<string[]> {
   const sight = await kernel.observe(places)
-  const former = formerIpForwardOf(sight.objects)
-  // Sysctls end with their namespace or link; the one that does not is put back.
+  const formers = formersOf(sight.objects)
+  // Sysctls end with their namespace or link; those that do not are put back.
   const ours = sight.objects.filter(({ kind }) => kind !== 'sysctl' && kind !== 'timeouts')
   const changes: Change[] = diff(new Map(), stateOf(ours))
-  // First, since the rule that remembers it is among what goes: whoever is killed in between can begin again.
-  if (former !== null)
-    changes.unshift({
-      type: 'update',
-      object: { kind: 'sysctl', place: 'host', name: 'net.ipv4.ip_forward', value: former },
-      from: { kind: 'sysctl', place: 'host', name: 'net.ipv4.ip_forward', value: '1' },
-    })
+  // First, since the rules that remember them are among what goes: whoever is killed in between can begin again.
+  changes.unshift(...restoring(formers))
   const outcomes = await kernel.apply(changes, places)
   await rm(socket, { force: true })
   await rmdir(dirname(socket)).catch(() => {}) // shared with others, or not there: not ours to insist
   const failures = [
-    ...outcomes.flatMap(({ change, error }) => (error ? [`${describe(change)}: ${reasonOf(error)}`] : [])),
+    ...outcomes.flatMap(outcome =>
+      outcome.error && !isOfLink(outcome) ? [`${describe(outcome.change)}: ${reasonOf(outcome.error)}`] : [],
+    ),
     ...[...sight.blind].map(([kind, error]) => `${kind}: ${reasonOf(error)}`),
   ]
   if (failures.length > 0)
     throw new MeshError('MESH_INTERNAL', `some of the mesh is left on this host: ${failures.join('; ')}`)
   return outcomes.map(({ change }) => describe(change))
-}
-
-/** net.ipv4.ip_forward of the host as it is now. */
-export function currentIpForward(): '0' | '1' {
-  return readFileSync('/proc/sys/net/ipv4/ip_forward', 'utf8').trim() === '0' ? '0' : '1'
 }

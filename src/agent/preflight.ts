@@ -56,6 +56,15 @@ export function isShared(mountinfo: string, path: string): boolean {
   return shared
 }
 
+/** Throws MESH_UNSUPPORTED when this kernel has no IPv6. */
+export function requireIpv6(): void {
+  if (!existsSync('/proc/sys/net/ipv6'))
+    throw new MeshError(
+      'MESH_UNSUPPORTED',
+      "this kernel's IPv6 is off; boot without ipv6.disable=1, or start meshd with --ipv6 off",
+    )
+}
+
 /** Throws MESH_UNSUPPORTED when this kernel cannot do what the publication asks for. */
 export async function requireOfKernel({ ports, scheduler }: Publication): Promise<void> {
   if (ports.some(({ protocol }) => protocol === 'sctp') && !hasSctp())

@@ -22,18 +22,19 @@ import { type ReservedPort, reservedPorts } from '../model/conflicts.js'
 import { messagesSent } from '../netlink/connection.js'
 import { countFlows } from '../netlink/conntrack.js'
 import { type PlanSettings, planBase } from '../planner/base.js'
-import { formerIpForwardOf } from '../planner/rules.js'
+import { type Former, formersOf } from '../planner/rules.js'
 import { dockerSource } from '../sources/docker.js'
 import { FileSource } from '../sources/file.js'
 import { servicesFromFile } from '../sources/mesh-file.js'
 import { type Api, serveApi, serveMetrics } from '../status/api.js'
 import { createMetrics } from '../status/metrics.js'
-import { cleanHost, currentIpForward } from './clean.js'
+import { cleanHost } from './clean.js'
+import { currentIpForward, formersOfIpv6 } from './former.js'
 import { Collected, type OwnNode } from './inputs.js'
 import { createKernel } from './kernel.js'
 import { Loop } from './loop.js'
 import { MeshAgent } from './mesh-agent.js'
-import { inContainer, requireOfKernel, requireRoot } from './preflight.js'
+import { inContainer, requireIpv6, requireOfKernel, requireRoot } from './preflight.js'
 import { join, sharingOf, tunnelMtu } from './sharing.js'
 import { absence } from './silent-nodes.js'
 import { SwarmMirror } from './swarm-mirror.js'
@@ -48,7 +49,7 @@ const ownPlaces: Places = new Map([
 
 function hostAddresses(): { link: string; address: string }[] {
   return Object.entries(networkInterfaces()).flatMap(([link, list]) =>
-    (list ?? []).flatMap(({ family, cidr }) => (family === 'IPv4' && cidr ? [{ link, address: cidr }] : [])),
+    (list ?? []).flatMap(({ cidr }) => (cidr && !cidr.startsWith('fe80:') ? [{ link, address: cidr }] : [])),
   )
 }
 
@@ -59,7 +60,11 @@ async function variantOf(settings: Settings, log: Logger): Promise<Variant> {
   return found.variant
 }
 
-function planSettings(settings: Settings, formerIpForward: '0' | '1'): PlanSettings {
+function planSettings(
+  settings: Settings,
+  formerIpForward: '0' | '1',
+  formers: readonly Former[],
+): PlanSettings {
   const { mtu, tcpTimeout, tcpFinTimeout, udpTimeout } = settings
   return {
     sandboxPath,
@@ -69,6 +74,7 @@ function planSettings(settings: Settings, formerIpForward: '0' | '1'): PlanSetti
     udpTimeout,
     kernelRelease: release(),
     formerIpForward,
+    ipv6: settings.ipv6 ? { pool: settings.pool6, formers } : null,
   }
 }
 
@@ -77,7 +83,7 @@ function sysctlsOf(settings: Settings): SysctlObject[] {
   const subnet = nodeSubnet(settings.pool, settings.nodePrefix, onlyNode)
   const anyNode = { name: '', subnet, pool: settings.pool, addresses: [], membership: null }
   const needs = { aliases: [], externals: [], nodeEndpoints: false }
-  return planBase(anyNode, planSettings(settings, '1'), needs).filter(object => object.kind === 'sysctl')
+  return planBase(anyNode, planSettings(settings, '1', []), needs).filter(object => object.kind === 'sysctl')
 }
 
 function reserved(settings: Settings): ReservedPort[] {
@@ -97,10 +103,14 @@ export async function runAgent(settings: Settings, version: string): Promise<voi
   requireRoot()
   await requireIpvs()
   checkPool(settings.pool, hostAddresses(), meshLink)
+  if (settings.ipv6) {
+    requireIpv6()
+    checkPool(settings.pool6, hostAddresses(), meshLink, 'pool6')
+  }
   const variant = await variantOf(settings, log)
   const { store, cluster } = sharingOf(settings)
   const sockets = new Sockets()
-  const kernel = createKernel({ variant, sockets, sysctls: sysctlsOf(settings) })
+  const kernel = createKernel({ variant, ipv6: settings.ipv6, sockets, sysctls: sysctlsOf(settings) })
   const sight = await kernel.observe(ownPlaces)
   for (const error of sight.blind.values()) throw error
   const place = cluster
@@ -115,7 +125,13 @@ export async function runAgent(settings: Settings, version: string): Promise<voi
     pool: settings.pool,
     membership: place?.membership ?? null,
   }
-  const plan = planSettings(settings, formerIpForwardOf(sight.objects) ?? currentIpForward())
+  const formers = formersOf(sight.objects)
+  const wasForwarding = formers.some(({ name }) => name === 'net.ipv4.ip_forward') ? '0' : currentIpForward()
+  const plan = planSettings(
+    settings,
+    wasForwarding,
+    await formersOfIpv6(formers, settings.ipv6, kernel, sockets, ownPlaces),
+  )
 
   const metrics = createMetrics(version)
   const files = settings.files.map(file => new FileSource(file, servicesFromFile))

@@ -172,6 +172,9 @@ function parseValue(setting: Setting, { field, text }: Written): unknown {
   throw inputError(field, text, parsed.error.issues[0]?.message ?? 'not understood; see meshd --help')
 }
 
+/** IPV6_MIN_MTU, linux/ipv6.h. */
+const leastIpv6 = 1280
+
 /** What no value shows by itself. */
 function checkTogether(settings: Settings): void {
   const poolPrefix = Number(settings.pool.split('/')[1])
@@ -188,6 +191,13 @@ function checkTogether(settings: Settings): void {
       settings.vipPool,
       `it overlaps the pool ${settings.pool}`,
       'choose two subnets that share no address, or write none for a mesh without VIPs',
+    )
+  if (settings.ipv6 && settings.mtu < leastIpv6)
+    throw new InputError(
+      'mtu',
+      String(settings.mtu),
+      'links of IPv6 carry 1280 bytes at least',
+      `choose ${leastIpv6} or more, or leave ipv6 off`,
     )
   for (const file of settings.files)
     if (!file.startsWith('/')) throw new InputError('file', file, 'not an absolute path', 'begin it with /')

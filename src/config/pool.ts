@@ -1,10 +1,10 @@
 /**
- * Arithmetic on the pool of mesh addresses. Pure.
+ * Arithmetic on the pools of mesh addresses. Pure.
  */
-import { Address4 } from 'ip-address'
+import { Address4, Address6 } from 'ip-address'
 import { InputError } from '../errors.js'
 
-/** An IPv4 address of this host on one of its links. */
+/** An address of this host on one of its links. */
 export interface HostAddress {
   readonly link: string
   /** With its prefix length: `192.168.1.5/24`. */
@@ -22,21 +22,21 @@ export function checkPool(
   ownLink: string,
   setting = 'pool',
 ): void {
-  const subnet = new Address4(pool)
+  const isSix = pool.includes(':')
+  const subnetOf = (text: string) => (isSix ? new Address6(text) : new Address4(text))
   for (const { link, address } of addresses) {
-    if (link === ownLink) continue
-    const other = new Address4(address)
-    if (overlap(subnet, other))
+    if (link === ownLink || address.includes(':') !== isSix) continue
+    if (overlap(subnetOf(pool), subnetOf(address)))
       throw new InputError(
         setting,
         pool,
         `it overlaps ${address} on this host's link ${link}`,
-        `choose a subnet that is used nowhere on your network, as in 10.201.0.0/16, with --${setting}`,
+        `choose a subnet that is used nowhere on your network, as in ${isSix ? 'fd4d:6573:ff::/96' : '10.201.0.0/16'}, with --${setting}`,
       )
   }
 }
 
-function overlap(a: Address4, b: Address4): boolean {
+function overlap(a: Address4 | Address6, b: Address4 | Address6): boolean {
   return (
     a.startAddress().bigInt() <= b.endAddress().bigInt() &&
     b.startAddress().bigInt() <= a.endAddress().bigInt()

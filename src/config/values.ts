@@ -3,7 +3,7 @@
  * `problem; remedy`, which config.ts puts after the field's name and value.
  */
 import { isIP } from 'node:net'
-import { Address4 } from 'ip-address'
+import { Address4, Address6 } from 'ip-address'
 import { z } from 'zod'
 import { InputError } from '../errors.js'
 import type { ReservedPort } from '../model/conflicts.js'
@@ -118,6 +118,24 @@ export const pool = z.string().transform((text, context) => {
   const first = Number(text.split('.')[0])
   if (first === 0 || first === 127 || first >= 224)
     return problem('not usable for machines; choose a private one, as in 10.254.0.0/16')
+  return text
+})
+
+/** An IPv6 subnet in its plain form, with room for all of IPv4: `fd4d:6573:68::/96`. */
+export const pool6 = z.string().transform((text, context) => {
+  const form = 'write an IPv6 subnet, as in fd4d:6573:68::/96'
+  const problem = (message: string) => {
+    context.addIssue({ code: 'custom', message })
+    return z.NEVER
+  }
+  if (!/^[\da-f:]+\/\d+$/i.test(text) || !Address6.isValid(text)) return problem(`not a subnet; ${form}`)
+  const subnet = new Address6(text)
+  const plain = `${subnet.startAddress().correctForm()}/${subnet.subnetMask}`
+  if (plain !== text) return problem(`not where a subnet begins; write ${plain}`)
+  if (subnet.subnetMask < 16 || subnet.subnetMask > 96)
+    return problem('too large or too small; choose a prefix from /16 to /96')
+  if (subnet.isLinkLocal() || subnet.isMulticast() || subnet.startAddress().bigInt() >> 125n === 0n)
+    return problem('not usable for machines; choose a private one, as in fd4d:6573:68::/96')
   return text
 })
 

@@ -2,7 +2,8 @@
  * Wanted against observed, and the order in which the differences are applied.
  */
 import type { Change } from './change.js'
-import type { KernelObject, KernelState, Kind, LinkObject, VxlanObject } from './objects.js'
+import type { KernelObject, KernelState, Kind, LinkObject, SysctlObject, VxlanObject } from './objects.js'
+import { meshLink } from './ownership.js'
 
 /**
  * From the inside out: a packet must never meet a port map that points at a virtual
@@ -29,17 +30,19 @@ const order: readonly Kind[] = [
 
 const ranks = Object.fromEntries(order.map((kind, i) => [kind, i * 2])) as Readonly<Record<Kind, number>>
 
-/**
- * Rank of an object. The host's own set elements come after the sandbox's maps. What
- * a link begins with is set before it is made, and before it gets an address whether
- * IPv6 is on there.
- */
+/** Rank of an object; the host's own set elements come after the sandbox's maps. */
 export function rankOf(object: KernelObject): number {
   const rank = ranks[object.kind]
-  if (object.kind === 'entry' && object.place === 'host') return rank + 1
-  if (object.kind === 'sysctl' && object.name.startsWith('net.ipv6.conf.'))
-    return object.name.startsWith('net.ipv6.conf.default.') ? ranks.namespace + 1 : ranks.vxlan + 1
-  return rank
+  if (object.kind === 'sysctl') return rankOfSysctl(object)
+  return object.kind === 'entry' && object.place === 'host' ? rank + 1 : rank
+}
+
+function rankOfSysctl({ place, name }: SysctlObject): number {
+  // What links begin with, before there is one; and before it gets an address of IPv6, that it may.
+  if (name.startsWith('net.ipv6.conf.default.')) return ranks.namespace + 1
+  if (name.endsWith('.disable_ipv6')) return ranks.vxlan + 1
+  // What the host had before is remembered by a rule, which must be there first.
+  return place === 'host' && linkParameter.exec(name)?.[1] !== meshLink ? ranks.chain + 1 : ranks.sysctl
 }
 
 /** Whether two objects of one key hold the same configuration. */

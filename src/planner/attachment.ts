@@ -6,14 +6,15 @@ import type { KernelObject, Place } from '../kernel/objects.js'
 import { attachmentLink, meshLink, replyTable, rulePriority } from '../kernel/ownership.js'
 import type { Attachment } from '../model/mesh.js'
 import { formatRange, type PortRange } from '../model/ports.js'
-import { hairpinSet, neighbourSet } from './names.js'
-import { entry, everywhere, mainTable, route } from './objects.js'
+import { addressSets } from './names.js'
+import { entry, mainTable, route, sysctl } from './objects.js'
+import { ofFamily, type Stack, type Stacks } from './stack.js'
 
 /** Replies from a mesh address go back into the sandbox, whatever the main table says. */
-export function replyPath(place: Place, address: string, sandbox: string): KernelObject[] {
+export function replyPath(place: Place, address: string, sandbox: string, stack: Stack): KernelObject[] {
   return [
-    route(place, everywhere, meshLink, { table: replyTable, gateway: sandbox, source: address }),
-    { kind: 'rule', place, priority: rulePriority, source: `${address}/32`, table: replyTable },
+    route(place, stack.everywhere, meshLink, { table: replyTable, gateway: sandbox, source: address }),
+    { kind: 'rule', place, priority: rulePriority, source: `${address}${stack.whole}`, table: replyTable },
   ]
 }
 
@@ -23,7 +24,7 @@ export function replyPath(place: Place, address: string, sandbox: string): Kerne
  * the mesh's route, and with it the mesh address; those to the container's own
  * networks, where its neighbours ask it directly, do not.
  */
-function datagramPath(place: Place, ports: readonly PortRange[]): KernelObject[] {
+function datagramPath(place: Place, ports: readonly PortRange[], { everywhere }: Stack): KernelObject[] {
   return ports.flatMap((range): KernelObject[] => {
     const rule = { kind: 'rule', place, source: everywhere, udpPorts: formatRange(range) } as const
     return [
@@ -33,26 +34,56 @@ function datagramPath(place: Place, ports: readonly PortRange[]): KernelObject[]
   })
 }
 
-/** What one attached container adds. `place`: its namespace; `sandbox`: the sandbox's address. */
+/**
+ * What one attached container adds. `place`: its namespace; `address` and `sandbox`: its
+ * and the sandbox's IPv4 addresses.
+ */
 export function planAttachment(
   attachment: Attachment,
   place: Place,
   address: string,
   sandbox: string,
   mtu: number,
+  stacks: Stacks,
 ): KernelObject[] {
   const name = attachmentLink(attachment.id)
-  const neighbours = attachment.udpPorts.length > 0 ? attachment.networks : []
   return [
     { kind: 'link', place: 'mesh', name, peerPlace: place, peerName: meshLink, mtu },
-    { kind: 'address', place, link: meshLink, address: `${address}/32` },
-    route('mesh', `${address}/32`, name),
-    ...replyPath(place, address, sandbox),
-    ...datagramPath(place, attachment.udpPorts),
-    ...neighbours.map(network => entry('mesh', neighbourSet, `${network},${address}`)),
-    ...attachment.addresses.map(own => entry('mesh', hairpinSet, `${own},${address}`)),
+    ...stacks.flatMap(stack =>
+      joined(attachment, place, stack.address(address), stack.address(sandbox), stack),
+    ),
   ]
 }
+
+function joined(
+  attachment: Attachment,
+  place: Place,
+  address: string,
+  sandbox: string,
+  stack: Stack,
+): KernelObject[] {
+  const { sets } = stack
+  const neighbours = attachment.udpPorts.length > 0 ? ofFamily(stack, attachment.networks) : []
+  return [
+    ...allowIpv6(place, stack),
+    { kind: 'address', place, link: meshLink, address: `${address}${stack.whole}` },
+    route('mesh', `${address}${stack.whole}`, attachmentLink(attachment.id)),
+    ...replyPath(place, address, sandbox, stack),
+    ...datagramPath(place, attachment.udpPorts, stack),
+    ...neighbours.map(network => entry('mesh', sets.neighbour, `${network},${address}`)),
+    ...ofFamily(stack, attachment.addresses).map(own => entry('mesh', sets.hairpin, `${own},${address}`)),
+  ]
+}
+
+/** Docker turns IPv6 off in containers without a network that has it: on the mesh's link it is on. */
+export function allowIpv6(place: Place, { family }: Stack): KernelObject[] {
+  return family === 'inet6' ? [sysctl(place, `net.ipv6.conf.${meshLink}.disable_ipv6`, '0')] : []
+}
+
+/** Sets whose elements end in the mesh address of an attachment. */
+const pairSets: ReadonlySet<string> = new Set(
+  Object.values(addressSets).flatMap(({ hairpin, neighbour }) => [hairpin, neighbour]),
+)
 
 const linkForm = /^p([0-9a-f]{12})$/
 
@@ -62,16 +93,16 @@ export function linkOf(object: KernelObject, linkByAddress: ReadonlyMap<string, 
     return attachmentLink(object.place.slice('container:'.length))
   if (object.kind === 'link' && linkForm.test(object.name)) return object.name
   if (object.kind === 'route' && linkForm.test(object.link)) return object.link
-  if (object.kind === 'entry' && (object.set === hairpinSet || object.set === neighbourSet))
+  if (object.kind === 'entry' && pairSets.has(object.set))
     return linkByAddress.get(object.element.slice(object.element.indexOf(',') + 1)) ?? null
   return null
 }
 
-/** Mesh address → the link it is reached by, read from the sandbox's routes. */
+/** Mesh address, of either family, → the link it is reached by, read from the sandbox's routes. */
 export function linksByAddress(objects: Iterable<KernelObject>): Map<string, string> {
   const links = new Map<string, string>()
   for (const object of objects)
     if (object.kind === 'route' && object.place === 'mesh' && linkForm.test(object.link))
-      links.set(object.destination.replace('/32', ''), object.link)
+      links.set(object.destination.replace(/\/(?:32|128)$/, ''), object.link)
   return links
 }

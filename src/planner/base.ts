@@ -7,11 +7,12 @@ import { meshLink, uplink } from '../kernel/ownership.js'
 import { protocols } from '../model/ports.js'
 import type { Node } from '../model/snapshot.js'
 import { nodeAddress, sandboxAddress } from './addresses.js'
-import { replyPath } from './attachment.js'
-import { boundSet, externalSet, hairpinSet, neighbourSet, portSet } from './names.js'
-import { entry, everywhere, route, set, sysctl } from './objects.js'
+import { allowIpv6, replyPath } from './attachment.js'
+import { portSet } from './names.js'
+import { entry, route, set, sysctl } from './objects.js'
 import { planTunnel } from './peers.js'
-import { type AliasOf, planRules } from './rules.js'
+import { type AliasOf, type Former, planRules } from './rules.js'
+import { ofFamily, type Stack, stacksOf } from './stack.js'
 
 export interface PlanSettings {
   /** Where the sandbox's namespace is kept; `sandboxPath` of kernel/ownership.ts but in tests. */
@@ -29,6 +30,18 @@ export interface PlanSettings {
    * host's rules so that `meshctl clean` can put it back.
    */
   readonly formerIpForward: '0' | '1'
+  /** null: the mesh is of IPv4 alone. */
+  readonly ipv6: Ipv6Settings | null
+}
+
+export interface Ipv6Settings {
+  /** Where the mesh's addresses are in IPv6, `fd4d:6573:68::/96`. */
+  readonly pool: string
+  /**
+   * Parameters of the host that forwarding of IPv6 changes, as they were before the
+   * mesh: net.ipv6.conf.all.forwarding, and accept_ra of links that learn from a router.
+   */
+  readonly formers: readonly Former[]
 }
 
 /** What the planner knows besides the node: the aliases and external addresses in use. */
@@ -46,13 +59,28 @@ function links(node: Node, settings: PlanSettings): KernelObject[] {
   return [
     { kind: 'namespace', place: 'mesh', path: settings.sandboxPath },
     { kind: 'link', place: 'host', name: meshLink, peerPlace: 'mesh', peerName: uplink, mtu },
-    { kind: 'address', place: 'host', link: meshLink, address: `${own}/32` },
-    { kind: 'address', place: 'mesh', link: uplink, address: `${sandbox}/32` },
-    route('host', node.pool, meshLink, { gateway: sandbox, source: own }),
-    route('mesh', `${own}/32`, uplink),
-    route('mesh', everywhere, uplink, { gateway: own }),
-    ...replyPath('host', own, sandbox),
+    ...stacksOfNode(node, settings).flatMap(stack =>
+      uplinkOf(node, stack.address(own), stack.address(sandbox), stack),
+    ),
   ]
+}
+
+/** Address and routes on both ends of the link between host and sandbox. */
+function uplinkOf(node: Node, own: string, sandbox: string, stack: Stack): KernelObject[] {
+  return [
+    ...allowIpv6('host', stack),
+    { kind: 'address', place: 'host', link: meshLink, address: `${own}${stack.whole}` },
+    { kind: 'address', place: 'mesh', link: uplink, address: `${sandbox}${stack.whole}` },
+    route('host', stack.subnet(node.pool), meshLink, { gateway: sandbox, source: own }),
+    route('mesh', `${own}${stack.whole}`, uplink),
+    route('mesh', stack.everywhere, uplink, { gateway: own }),
+    ...replyPath('host', own, sandbox, stack),
+  ]
+}
+
+/** The families of this node's mesh. */
+export function stacksOfNode({ pool }: Pick<Node, 'pool'>, { ipv6 }: PlanSettings): readonly Stack[] {
+  return stacksOf(pool, ipv6?.pool ?? null)
 }
 
 /** 0 before Linux 5.9, where any other value delays a reused source port by a second; else the kernel's default. */
@@ -82,6 +110,7 @@ function sysctls(settings: PlanSettings): KernelObject[] {
     sysctl('mesh', 'net.ipv4.vs.conn_reuse_mode', connReuseMode(settings.kernelRelease)),
     sysctl('mesh', 'net.ipv4.vs.expire_nodest_conn', '1'),
     sysctl('mesh', 'net.ipv4.vs.expire_quiescent_template', '1'),
+    ...(settings.ipv6 ? sysctls6(settings.ipv6) : []),
     {
       kind: 'timeouts',
       tcp: settings.tcpTimeout,
@@ -91,37 +120,74 @@ function sysctls(settings: PlanSettings): KernelObject[] {
   ]
 }
 
-function sets(): KernelObject[] {
+/** net.ipv6.conf.LINK.accept_ra: routers are listened to although the host forwards. */
+const evenForwarding = '2'
+
+function sysctls6({ formers }: Ipv6Settings): KernelObject[] {
   return [
-    ...protocols.map(protocol => set('host', portSet[protocol], 'bitmap:port')),
-    set('host', boundSet, 'hash:ip,port'),
-    ...protocols.map(protocol => set('mesh', portSet[protocol], 'bitmap:port', true)),
-    set('mesh', hairpinSet, 'hash:net,net'),
-    set('mesh', neighbourSet, 'hash:net,net'),
-    set('mesh', externalSet, 'hash:ip'),
+    sysctl('mesh', 'net.ipv6.conf.default.disable_ipv6', '0'),
+    // Nobody else is on these links: their addresses need not be tried for a second first.
+    sysctl('mesh', 'net.ipv6.conf.default.accept_dad', '0'),
+    sysctl('mesh', 'net.ipv6.conf.all.forwarding', '1'),
+    // Refusals must not be rationed.
+    sysctl('mesh', 'net.ipv6.icmp.ratelimit', '0'),
+    // Before it forwards: a host that does takes no route from a router any more, and drops those it has.
+    ...formers
+      .filter(({ name }) => name.endsWith('.accept_ra'))
+      .map(({ name }) => sysctl('host', name, evenForwarding)),
+    sysctl('host', 'net.ipv6.conf.all.forwarding', '1'),
   ]
 }
 
-function entries(node: Node, needs: BaseNeeds): KernelObject[] {
-  const own = nodeAddress(node.subnet)
-  const hairpins = needs.nodeEndpoints ? [own, ...node.addresses.filter(address => address !== own)] : []
-  // hash:net,net knows no prefix of length 0: all the world in two halves.
-  const world = needs.nodeEndpoints ? ['0.0.0.0/1', '128.0.0.0/1'] : []
+function sets(stacks: readonly Stack[]): KernelObject[] {
   return [
-    ...world.map(network => entry('mesh', neighbourSet, `${network},${own}`)),
-    ...hairpins.map(address => entry('mesh', hairpinSet, `${address},${own}`)),
-    ...needs.externals.map(address => entry('mesh', externalSet, address)),
+    ...protocols.map(protocol => set('host', portSet[protocol], 'bitmap:port')),
+    ...protocols.map(protocol => set('mesh', portSet[protocol], 'bitmap:port', true)),
+    ...stacks.flatMap(({ sets, family }) => [
+      set('host', sets.bound, 'hash:ip,port', false, family),
+      set('mesh', sets.hairpin, 'hash:net,net', false, family),
+      set('mesh', sets.neighbour, 'hash:net,net', false, family),
+      set('mesh', sets.external, 'hash:ip', false, family),
+    ]),
   ]
+}
+
+function entries(node: Node, needs: BaseNeeds, stack: Stack): KernelObject[] {
+  const { sets } = stack
+  const own = stack.address(nodeAddress(node.subnet))
+  const others = ofFamily(stack, node.addresses).filter(address => address !== own)
+  const hairpins = needs.nodeEndpoints ? [own, ...others] : []
+  const world = needs.nodeEndpoints ? stack.halves : []
+  return [
+    ...world.map(network => entry('mesh', sets.neighbour, `${network},${own}`)),
+    ...hairpins.map(address => entry('mesh', sets.hairpin, `${address},${own}`)),
+    ...ofFamily(stack, needs.externals).map(address => entry('mesh', sets.external, address)),
+  ]
+}
+
+/** What the rules of a family remember; a parameter that the mesh leaves as it is needs no memory. */
+function formersIn({ family }: Stack, { formerIpForward, ipv6 }: PlanSettings): readonly Former[] {
+  if (family === 'inet6') return ipv6?.formers ?? []
+  return formerIpForward === '0' ? [{ name: 'net.ipv4.ip_forward', value: '0' }] : []
 }
 
 /** All objects of a node that has nothing published, plus what `needs` adds to shared chains and sets. */
 export function planBase(node: Node, settings: PlanSettings, needs: BaseNeeds): KernelObject[] {
+  const stacks = stacksOfNode(node, settings)
   return [
     ...links(node, settings),
     ...sysctls(settings),
-    ...sets(),
-    ...planRules(sandboxAddress(node.subnet), settings.formerIpForward, needs.aliases, node.membership),
-    ...(node.membership ? planTunnel(node.membership) : []),
-    ...entries(node, needs),
+    ...sets(stacks),
+    ...stacks.flatMap(stack => [
+      ...planRules(
+        stack.address(sandboxAddress(node.subnet)),
+        formersIn(stack, settings),
+        needs.aliases,
+        node.membership,
+        stack,
+      ),
+      ...entries(node, needs, stack),
+    ]),
+    ...(node.membership ? planTunnel(node.membership, stacks) : []),
   ]
 }

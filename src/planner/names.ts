@@ -1,6 +1,7 @@
 /**
  * Names of the sets and chains the plan uses.
  */
+import type { Family } from '../kernel/objects.js'
 import { setPrefix } from '../kernel/ownership.js'
 import type { Protocol } from '../model/ports.js'
 
@@ -10,19 +11,34 @@ export const portSet: Readonly<Record<Protocol, string>> = {
   udp: `${setPrefix}udp`,
   sctp: `${setPrefix}sctp`,
 }
-/** Ports published on one address only, host. */
-export const boundSet = `${setPrefix}bound`
-/** Pairs (own address, mesh address) of one endpoint that need translation, sandbox. */
-export const hairpinSet = `${setPrefix}hairpin`
-/** Pairs (network, mesh address) whose datagrams need translation, sandbox. */
-export const neighbourSet = `${setPrefix}neighbour`
-/** Addresses of endpoints that the mesh does not own, sandbox. */
-export const externalSet = `${setPrefix}external`
+/** Sets that hold addresses: each family has its own. Sets of ports alone serve both. */
+export interface AddressSets {
+  /** Ports published on one address only, host. */
+  readonly bound: string
+  /** Pairs (own address, mesh address) of one endpoint that need translation, sandbox. */
+  readonly hairpin: string
+  /** Pairs (network, mesh address) whose datagrams need translation, sandbox. */
+  readonly neighbour: string
+  /** Addresses of endpoints that the mesh does not own, sandbox. */
+  readonly external: string
+  /** Networks of the node's containers that other nodes may use too, sandbox. */
+  readonly private: string
+}
+
+function setsOf(suffix: '' | '6'): AddressSets {
+  return {
+    bound: `${setPrefix}bound${suffix}`,
+    hairpin: `${setPrefix}hairpin${suffix}`,
+    neighbour: `${setPrefix}neighbour${suffix}`,
+    external: `${setPrefix}external${suffix}`,
+    private: `${setPrefix}private${suffix}`,
+  }
+}
+
+export const addressSets: Readonly<Record<Family, AddressSets>> = { inet: setsOf(''), inet6: setsOf('6') }
 
 /** Underlay addresses of the other nodes, host. */
 export const nodeSet = `${setPrefix}nodes`
-/** Networks of the node's containers that other nodes may use too, sandbox. */
-export const privateSet = `${setPrefix}private`
 
 export const chains = {
   dnat: 'MESH-DNAT',

@@ -16,8 +16,6 @@ import type {
 /** RT_TABLE_MAIN, linux/rtnetlink.h. */
 export const mainTable = 254
 
-export const everywhere = '0.0.0.0/0'
-
 export function chain(
   place: Place,
   table: Table,

@@ -13,9 +13,10 @@ import { overlayLink } from '../kernel/ownership.js'
 import type { NodeRecord } from '../model/cluster.js'
 import type { Membership } from '../model/snapshot.js'
 import { sandboxAddress } from './addresses.js'
-import { nodeSet, privateSet } from './names.js'
-import { entry, everywhere, route, set } from './objects.js'
-import { wayBackFrame, wayBackRule, wayBackTable } from './way-back.js'
+import { nodeSet } from './names.js'
+import { entry, route, set } from './objects.js'
+import { ofFamily, type Stack, type Stacks } from './stack.js'
+import { inFamily, wayBackFrame, wayBackRule, wayBackTable } from './way-back.js'
 
 const macPrefix = '02:6d:65:00:'
 
@@ -34,11 +35,10 @@ export function formerNumber(objects: Iterable<KernelObject>): number | null {
 }
 
 /** The device itself, and the sources that must not be seen by other nodes' containers. */
-export function planTunnel(membership: Membership): KernelObject[] {
+export function planTunnel(membership: Membership, stacks: Stacks): KernelObject[] {
   const { number, address, vni, port, mtu, privateNetworks } = membership
   return [
     set('host', nodeSet, 'hash:ip'),
-    set('mesh', privateSet, 'hash:net'),
     {
       kind: 'vxlan',
       place: 'mesh',
@@ -49,22 +49,30 @@ export function planTunnel(membership: Membership): KernelObject[] {
       mac: tunnelMac(number),
       mtu,
     },
-    ...privateNetworks.map(network => entry('mesh', privateSet, network)),
-    ...wayBackFrame(),
+    ...stacks.flatMap(stack => [
+      set('mesh', stack.sets.private, 'hash:net', false, stack.family),
+      ...ofFamily(stack, privateNetworks).map(network => entry('mesh', stack.sets.private, network)),
+      ...inFamily(wayBackFrame(), stack),
+    ]),
   ]
 }
 
 /** The way to one other node, and back to it. */
-export function planPeer(peer: NodeRecord): KernelObject[] {
-  const gateway = sandboxAddress(peer.subnet)
+export function planPeer(peer: NodeRecord, stacks: Stacks): KernelObject[] {
   const mac = tunnelMac(peer.number)
-  const table = wayBackTable(peer.number)
   return [
     entry('host', nodeSet, peer.address),
     { kind: 'forwarding', place: 'mesh', link: overlayLink, mac, destination: peer.address },
+    ...stacks.flatMap(stack => ways(peer, mac, stack)),
+  ]
+}
+
+function ways({ subnet, number }: NodeRecord, mac: string, stack: Stack): KernelObject[] {
+  const gateway = stack.address(sandboxAddress(subnet))
+  return [
     { kind: 'neighbour', place: 'mesh', link: overlayLink, address: gateway, mac },
-    route('mesh', peer.subnet, overlayLink, { gateway }),
-    route('mesh', everywhere, overlayLink, { table, gateway }),
-    wayBackRule(peer.number),
+    route('mesh', stack.subnet(subnet), overlayLink, { gateway }),
+    route('mesh', stack.everywhere, overlayLink, { table: wayBackTable(number), gateway }),
+    ...inFamily([wayBackRule(number)], stack),
   ]
 }

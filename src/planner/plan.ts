@@ -5,18 +5,19 @@
  * of one slice.
  */
 import { isDeepStrictEqual } from 'node:util'
-import { byFwmark, containerPlace, type KernelObject, keyOf } from '../kernel/objects.js'
+import { byFwmark, containerPlace, familyOf, type KernelObject, keyOf } from '../kernel/objects.js'
 import type { NodeRecord } from '../model/cluster.js'
 import type { Attachment, Endpoint, Mesh, MeshService } from '../model/mesh.js'
 import type { Node } from '../model/snapshot.js'
 import { nodeAddress, sandboxAddress } from './addresses.js'
 import { planAttachment } from './attachment.js'
-import { type BaseNeeds, type PlanSettings, planBase } from './base.js'
-import { boundSet, portSet } from './names.js'
+import { type BaseNeeds, type PlanSettings, planBase, stacksOfNode } from './base.js'
+import { addressSets, portSet } from './names.js'
 import { entry } from './objects.js'
 import { planPeer } from './peers.js'
+import { ofFamily, type Stack, type Stacks } from './stack.js'
 import { type Unit, unitsOf } from './units.js'
-import { sectionOf, wayBackSection } from './way-back.js'
+import { inFamily, sectionOf, wayBackSection } from './way-back.js'
 
 export type Slice = readonly KernelObject[]
 /** Slices by name: `node`, `service NAME`, `attachment ID`, `peer NAME`, `way back SECTION`. */
@@ -42,32 +43,42 @@ export function stateOfSlices(slices: Iterable<Slice>): Map<string, KernelObject
   return state
 }
 
-function addressOf(endpoint: Endpoint, node: Node, addresses: AddressOf): string | null {
-  if (endpoint.kind === 'node') return nodeAddress(node.subnet)
-  return endpoint.kind === 'container' ? addresses(endpoint.attachment!) : endpoint.address
+/** Where an endpoint is reached in this family; null: nowhere. What is on the mesh has an address in each. */
+function addressOf(endpoint: Endpoint, node: Node, addresses: AddressOf, stack: Stack): string | null {
+  const { kind, address, attachment } = endpoint
+  if (kind === 'external') return ofFamily(stack, [address!])[0] ?? null
+  const four =
+    kind === 'node' ? nodeAddress(node.subnet) : kind === 'container' ? addresses(attachment!) : address
+  return four === null ? null : stack.address(four)
 }
 
 function hostEntry(unit: Unit, port: number, address: string | null): KernelObject {
   return address === null
     ? entry('host', portSet[unit.protocol], String(port))
-    : entry('host', boundSet, `${address},${unit.protocol}:${port}`)
+    : entry('host', addressSets[familyOf(address)].bound, `${address},${unit.protocol}:${port}`)
 }
 
 /**
  * The destinations of one virtual service: its ready endpoints. An endpoint that is
  * not ready is no part of the plan; what becomes of its connections is for `retire`.
  */
-function destinations(unit: Unit, service: MeshService, node: Node, addresses: AddressOf): KernelObject[] {
+function destinations(
+  unit: Unit,
+  service: MeshService,
+  node: Node,
+  addresses: AddressOf,
+  stack: Stack,
+): KernelObject[] {
   const byTarget = new Map<string, KernelObject>()
   for (const endpoint of service.endpoints) {
     if (endpoint.state !== 'ready') continue
-    const address = addressOf(endpoint, node, addresses)
+    const address = addressOf(endpoint, node, addresses, stack)
     if (address === null) continue
     const port = endpoint.port ?? unit.targetPort
     // Two containers may share one network namespace: one destination.
     byTarget.set(`${address}:${port}`, {
       kind: 'destination',
-      service: byFwmark(unit.fwmark),
+      service: byFwmark(unit.fwmark, stack.family),
       address,
       port,
       weight: 1,
@@ -82,19 +93,22 @@ function planService(
   units: readonly Unit[],
   node: Node,
   addresses: AddressOf,
+  stacks: Stacks,
 ): KernelObject[] {
   return units.flatMap(unit => {
-    const ready = destinations(unit, service, node, addresses)
+    const ready = stacks.flatMap(stack => destinations(unit, service, node, addresses, stack))
     // Without an endpoint the port is left out of the sandbox's map: unmarked packets
     // meet the sandbox's own stack, which refuses the connection at once.
     const marked = ready.length === 0 ? [] : unit.ports
     return [
-      {
-        kind: 'virtualService',
-        match: byFwmark(unit.fwmark),
-        scheduler: service.service.scheduler,
-        persistence: 0,
-      },
+      ...stacks.map(
+        ({ family }): KernelObject => ({
+          kind: 'virtualService',
+          match: byFwmark(unit.fwmark, family),
+          scheduler: service.service.scheduler,
+          persistence: 0,
+        }),
+      ),
       ...ready,
       ...marked.map(port => entry('mesh', portSet[unit.protocol], String(port), unit.fwmark)),
       ...unit.ports.map(port => hostEntry(unit, port, unit.address)),
@@ -159,13 +173,14 @@ export function createPlanner(
     const nextServices = new Map<string, CachedService>()
     const nextAttachments = new Map<string, Cached<Attachment>>()
     const needs: BaseNeeds[] = []
+    const stacks = stacksOfNode(node, settings)
 
     const planned = (service: MeshService, before: CachedService | undefined): CachedService => {
       const units = unitsOf(service.service)
       const needs = needsOf(service, units)
       return {
         value: service,
-        slice: planService(service, units, node, addresses),
+        slice: planService(service, units, node, addresses, stacks),
         needs: before && isDeepStrictEqual(before.needs, needs) ? before.needs : needs,
         complete: service.endpoints.every(
           ({ kind, attachment }) => kind !== 'container' || addresses(attachment!) !== null,
@@ -186,6 +201,7 @@ export function createPlanner(
               address,
               sandboxAddress(node.subnet),
               settings.mtu,
+              stacks,
             )
       nextAttachments.set(attachment.id, { value: attachment, slice })
       slices.set(`attachment ${attachment.id}`, slice)
@@ -202,12 +218,12 @@ export function createPlanner(
 
     for (const peer of node.membership?.peers ?? []) {
       const before = peers.get(peer.name)
-      const slice = before?.value === peer ? before.slice : planPeer(peer)
+      const slice = before?.value === peer ? before.slice : planPeer(peer, stacks)
       nextPeers.set(peer.name, { value: peer, slice })
       slices.set(`peer ${peer.name}`, slice)
       const section = sectionOf(peer.number)
       if (section === 0) continue
-      const frame = sections.get(section) ?? wayBackSection(section)
+      const frame = sections.get(section) ?? stacks.flatMap(stack => inFamily(wayBackSection(section), stack))
       sections.set(section, frame)
       slices.set(`way back ${section}`, frame)
     }

@@ -14,7 +14,7 @@
  *   2003                            goto 32766
  */
 import type { RuleObject } from '../kernel/objects.js'
-import { everywhere } from './objects.js'
+import { ipv4, type Stack } from './stack.js'
 
 const sectionBits = 6
 const sectionMask = 0xffffffff - (2 ** sectionBits - 1)
@@ -25,7 +25,12 @@ const sectionPriority = 2000
 const mainPriority = 32766
 
 function rule(priority: number, more: Partial<RuleObject>): RuleObject {
-  return { kind: 'rule', place: 'mesh', priority, source: everywhere, table: 0, ...more }
+  return { kind: 'rule', place: 'mesh', priority, source: ipv4.everywhere, table: 0, ...more }
+}
+
+/** The same rules for another family. */
+export function inFamily(rules: readonly RuleObject[], { everywhere }: Stack): RuleObject[] {
+  return rules.map(each => ({ ...each, source: everywhere }))
 }
 
 /** Routing table of the way back to a node. */

@@ -17,7 +17,7 @@ export class Inheritance {
     const links = new Map<string, string>()
     for (const object of observed.values())
       if (object.kind === 'route' && object.place === 'mesh')
-        links.set(object.destination.replace('/32', ''), `link mesh ${object.link}`)
+        links.set(object.destination.replace(/\/(?:32|128)$/, ''), `link mesh ${object.link}`)
     for (const [key, object] of observed) {
       if (object.kind !== 'destination' || object.weight !== 0 || object.drainingSince === 0) continue
       if (!wanted.has(key) || now - object.drainingSince >= holdTime) continue

@@ -11,6 +11,7 @@ import type { Kernel, Places } from '../kernel/driver.js'
 import {
   containerPlace,
   type DestinationReading,
+  familyOf,
   type KernelObject,
   type KernelState,
   type Kind,
@@ -27,9 +28,10 @@ import { defaultDrain } from '../model/service.js'
 import type { ContainerSnapshot, Node } from '../model/snapshot.js'
 import { AddressBook, capacityOf, isInSubnet, nodeAddress } from '../planner/addresses.js'
 import { linkOf, linksByAddress } from '../planner/attachment.js'
-import type { PlanSettings } from '../planner/base.js'
+import { type PlanSettings, stacksOfNode } from '../planner/base.js'
 import { createPlanner, type Plan, type Slice, stateOfSlices } from '../planner/plan.js'
 import { retire } from '../planner/retire.js'
+import { ipv4Of } from '../planner/stack.js'
 import { unitsOf } from '../planner/units.js'
 import { Inheritance } from './inheritance.js'
 import type { PassKind } from './runner.js'
@@ -94,6 +96,7 @@ export class Reconciler {
   private readonly kernel: Kernel
   private readonly inputs: () => Inputs
   private readonly clock: () => number
+  private readonly settings: PlanSettings
   private readonly paths: Places
   private readonly merge = createMerge()
   private readonly planner: (mesh: Mesh, node: Node, addresses: (id: string) => string | null) => Plan
@@ -129,6 +132,7 @@ export class Reconciler {
       ['host', hostPath],
       ['mesh', settings.sandboxPath],
     ])
+    this.settings = settings
     this.planner = createPlanner(settings)
     this.book = new AddressBook(inputs().node.subnet)
   }
@@ -267,14 +271,16 @@ export class Reconciler {
     const remote = new Set((inputs.remote ?? []).map(({ address }) => address))
     for (const { meshAddress, state } of inputs.hosts ?? []) if (state !== null) remote.add(meshAddress)
     const links = linksByAddress(before.values())
+    const stacks = stacksOfNode(inputs.node, this.settings)
     const staying = retire({
       held: before,
       wanted,
       readings,
       alive: address => {
-        if (address === own || !isInSubnet(address, inputs.node.pool)) return true
-        if (!isInSubnet(address, inputs.node.subnet)) return remote.has(address)
-        const link = links.get(address) ?? this.book.ownerOf(address)
+        const four = ipv4Of(address, stacks)
+        if (four === null || four === own || !isInSubnet(four, inputs.node.pool)) return true
+        if (!isInSubnet(four, inputs.node.subnet)) return remote.has(four)
+        const link = links.get(address) ?? this.book.ownerOf(four)
         return link !== undefined && running.has(link)
       },
       drainOf: match => this.drains.get('fwmark' in match ? match.fwmark : match.address) ?? defaultDrain,
@@ -319,7 +325,8 @@ export class Reconciler {
 
   /** Learns from the kernel which addresses are handed out. */
   private adopt(objects: readonly KernelObject[]): void {
-    for (const [address, link] of linksByAddress(objects)) this.book.claim(link, address)
+    for (const [address, link] of linksByAddress(objects))
+      if (familyOf(address) === 'inet') this.book.claim(link, address)
   }
 
   /** Where to look: host, sandbox and the containers on the mesh; `all`: every running container. */

@@ -102,6 +102,7 @@ export class MeshNode {
       udpTimeout: 300,
       kernelRelease: release(),
       formerIpForward: '1',
+      ipv6: null,
       ...changed,
     }
     const base = planBase(node, settings, { aliases: [], externals: [], nodeEndpoints: false })

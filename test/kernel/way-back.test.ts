@@ -24,6 +24,7 @@ const planner = createPlanner({
   udpTimeout: 300,
   kernelRelease: '6.1.0',
   formerIpForward: '1',
+  ipv6: null,
 })
 
 function nodeOf(number: number): NodeRecord {

@@ -32,6 +32,8 @@ t.test('everything has a default', async t => {
     files: [],
     metrics: null,
     pool: '10.254.0.0/16',
+    ipv6: false,
+    pool6: 'fd4d:6573:68::/96',
     nodePrefix: 24,
     vipPool: '10.253.0.0/16',
     portRange: { first: 30000, last: 32767 },
@@ -158,6 +160,19 @@ t.test('bad input names the place, the value and the remedy', async t => {
     [['--constructor', 'x'], 'flag "--constructor": there is no such thing; meshd --help lists them all'],
     [['start'], 'argument "start": meshd takes none; give settings as --name value'],
     [['--pool', '10.1.2.3/16'], '--pool "10.1.2.3/16": not where a subnet begins; write 10.1.0.0/16'],
+    [['--pool6', 'fd4d::1/96'], '--pool6 "fd4d::1/96": not where a subnet begins; write fd4d::/96'],
+    [
+      ['--pool6', 'fd4d::/112'],
+      '--pool6 "fd4d::/112": too large or too small; choose a prefix from /16 to /96',
+    ],
+    [
+      ['--pool6', '::/96'],
+      '--pool6 "::/96": not usable for machines; choose a private one, as in fd4d:6573:68::/96',
+    ],
+    [
+      ['--ipv6', 'on', '--mtu', '1279'],
+      'mtu "1279": links of IPv6 carry 1280 bytes at least; choose 1280 or more, or leave ipv6 off',
+    ],
     [['--pool', '10.1.2.3'], '--pool "10.1.2.3": not a subnet; write an IPv4 subnet, as in 10.254.0.0/16'],
     [
       ['--pool', '10.0.0.0/30'],
@@ -271,7 +286,7 @@ t.test('help tells of every setting: flag, variable, default and a sentence', as
 t.test('every name is written once, in lower case with dashes', async t => {
   const names = settingList.map(({ name }) => name)
   t.equal(new Set(names).size, names.length)
-  for (const name of names) t.match(name, /^[a-z]+(-[a-z]+)*$/)
+  for (const name of names) t.match(name, /^[a-z]+(-[a-z]+)*6?$/)
 })
 
 t.test('the nearest name is at most two slips away', async t => {

@@ -33,8 +33,12 @@ for (const membership of [null, member])
           udpTimeout: 300,
           kernelRelease: '6.1.0',
           formerIpForward: '0',
+          ipv6: {
+            pool: 'fd4d:6573:68::/96',
+            formers: [{ name: 'net.ipv6.conf.all.forwarding', value: '0' }],
+          },
         },
-        { aliases: [], externals: ['198.51.100.7'], nodeEndpoints: true },
+        { aliases: [], externals: ['198.51.100.7', '2001:db8::7'], nodeEndpoints: true },
       )
       let rules = 0
       for (const object of objects) {
@@ -45,6 +49,6 @@ for (const membership of [null, member])
           t.equal(normaliseRule(rule), rule)
         }
       }
-      t.ok(rules > 10)
+      t.ok(rules > 20)
     },
   )

@@ -1,12 +1,13 @@
 import t from 'tap'
 import { formerNumber, planPeer, planTunnel, tunnelMac } from '../../../src/planner/peers.js'
+import { ipv4, stacksOf } from '../../../src/planner/stack.js'
 import { describe } from '../../../src/status/describe.js'
 
 const peer = { name: 'node3', number: 3, subnet: '10.254.2.0/24', address: '192.0.2.3' }
 
 t.test('a peer is a way there and a way back', async t => {
   t.strictSame(
-    planPeer(peer).map(object => describe({ type: 'add', object })),
+    planPeer(peer, [ipv4]).map(object => describe({ type: 'add', object })),
     [
       'ipset add mesh-nodes 192.0.2.3',
       'bridge fdb add 02:6d:65:00:00:03 dev mesh-vxlan dst 192.0.2.3 self permanent',
@@ -14,6 +15,21 @@ t.test('a peer is a way there and a way back', async t => {
       'ip route add 10.254.2.0/24 via 10.254.2.1 dev mesh-vxlan',
       'ip route add default via 10.254.2.1 dev mesh-vxlan table 65539',
       'ip rule add from 0.0.0.0/0 fwmark 0x3 lookup 65539 priority 1097',
+    ],
+  )
+})
+
+t.test('in IPv6 a peer has its ways inside the same tunnel', async t => {
+  const four = planPeer(peer, [ipv4])
+  const both = planPeer(peer, stacksOf('10.254.0.0/16', 'fd4d:6573:68::/96'))
+  t.strictSame(both.slice(0, four.length), four)
+  t.strictSame(
+    both.slice(four.length).map(object => describe({ type: 'add', object })),
+    [
+      'ip neighbour add fd4d:6573:68::201 lladdr 02:6d:65:00:00:03 dev mesh-vxlan nud permanent',
+      'ip -6 route add fd4d:6573:68::200/120 via fd4d:6573:68::201 dev mesh-vxlan',
+      'ip -6 route add default via fd4d:6573:68::201 dev mesh-vxlan table 65539',
+      'ip -6 rule add from ::/0 fwmark 0x3 lookup 65539 priority 1097',
     ],
   )
 })
@@ -31,7 +47,7 @@ t.test('the number of a node is in its MAC, and is read back from it', async t =
       peers: [],
       privateNetworks: [],
     }
-    t.equal(formerNumber(planTunnel(member)), number)
+    t.equal(formerNumber(planTunnel(member, [ipv4])), number)
   }
   t.equal(formerNumber([]), null)
 })

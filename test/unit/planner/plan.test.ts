@@ -27,6 +27,7 @@ const settings: PlanSettings = {
   udpTimeout: 300,
   kernelRelease: '6.1.0',
   formerIpForward: '1',
+  ipv6: null,
 }
 
 function container(digit: string, fields: Partial<Container> = {}): Container {

@@ -48,6 +48,7 @@ class LargeMesh {
     udpTimeout: 300,
     kernelRelease: '6.1.0',
     formerIpForward: '1',
+    ipv6: null,
   })
 
   plan(): Plan {
