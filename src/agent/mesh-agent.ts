@@ -14,10 +14,12 @@ import { checkTargets, type Publication } from '../model/publication.js'
 import type { FixedEndpoint, Service } from '../model/service.js'
 import { nodeAddress } from '../planner/addresses.js'
 import { readListeners } from '../sources/listeners.js'
+import type { SwarmServices } from '../sources/swarm-service.js'
 import type { Agent, PortKey, PublishOptions } from '../status/agent.js'
 import { viewOf as changeView } from '../status/describe.js'
 import { sameRange } from '../status/find.js'
 import type {
+  AdoptView,
   ApplyView,
   ChangeView,
   CleanView,
@@ -30,6 +32,7 @@ import type {
   VersionView,
 } from '../status/views.js'
 import type { Cluster } from '../store/cluster.js'
+import { type AdoptInput, adopt, release } from './adopt.js'
 import type { Loop } from './loop.js'
 import { keepChosen, mergePublication } from './merge-publication.js'
 import { drainNode, type NodesInput, nodeViews, removeNode } from './nodes.js'
@@ -47,6 +50,9 @@ export interface MeshAgentOptions {
   readonly parseFile: (text: string, name: string) => Publication[]
   /** Throws MESH_UNSUPPORTED when the kernel lacks what a publication asks for. */
   readonly requireOfKernel: (publication: Publication) => Promise<void>
+  readonly swarm: SwarmServices
+  /** Seconds between full passes. */
+  readonly resync: number
   /** Whether services that labels declare are theirs alone: some manager mirrors labels. */
   readonly labelsInForce: () => boolean
   /** Removes everything of the mesh from the host; returns what, as an operator would type it. */
@@ -110,6 +116,19 @@ export class MeshAgent implements Agent {
     await this.loop.settled()
     const left = (await this.list()).find(each => each.name === name)
     return { name, removed, service: left ?? null }
+  }
+
+  adopt(name: string, { keep }: { readonly keep: boolean }): Promise<AdoptView> {
+    return adopt(this.adoptInput, name, keep)
+  }
+
+  release(name: string): Promise<AdoptView> {
+    return release(this.adoptInput, name)
+  }
+
+  private get adoptInput(): AdoptInput {
+    const { swarm, labelsInForce, resync } = this.options
+    return { loop: this.loop, swarm, labelsInForce, resync }
   }
 
   async list(): Promise<readonly ServiceView[]> {

@@ -26,6 +26,7 @@ import { type Former, formersOf } from '../planner/rules.js'
 import { dockerSource } from '../sources/docker.js'
 import { FileSource } from '../sources/file.js'
 import { servicesFromFile } from '../sources/mesh-file.js'
+import { SwarmServices } from '../sources/swarm-service.js'
 import { type Api, serveApi, serveMetrics } from '../status/api.js'
 import { createMetrics } from '../status/metrics.js'
 import { cleanHost } from './clean.js'
@@ -187,6 +188,8 @@ export async function runAgent(settings: Settings, version: string): Promise<voi
     cluster,
     version: { version, node: settings.nodeName },
     ...publishing,
+    swarm: new SwarmServices(settings.docker),
+    resync: settings.resync,
     labelsInForce: () => mirror.inForce,
     parseFile: servicesFromFile,
     metrics: async () => {

@@ -4,8 +4,9 @@
  */
 import { request } from 'node:http'
 import { type ErrorCode, errorCodes, MeshError, reasonOf } from '../errors.js'
-import type { ApplyRequest, PublishRequest } from '../status/requests.js'
+import type { AdoptRequest, ApplyRequest, PublishRequest } from '../status/requests.js'
 import type {
+  AdoptView,
   ApplyView,
   ChangeView,
   CleanView,
@@ -22,6 +23,9 @@ export interface Client {
   /** `timeout` seconds; null waits for ever. */
   publish(body: PublishRequest, timeout: number | null): Promise<PublishView>
   unpublish(port: string, service: string): Promise<UnpublishView>
+  /** Both wait as long as it takes. */
+  adopt(service: string, body: AdoptRequest): Promise<AdoptView>
+  release(service: string): Promise<AdoptView>
   list(timeout?: number): Promise<ServiceView[]>
   inspect(nameOrPort: string): Promise<ServiceView>
   status(): Promise<StatusView>
@@ -45,6 +49,8 @@ export function createClient(socket: string): Client {
   return {
     publish: (body, timeout) => call('POST', '/v1/services', body, timeout),
     unpublish: (port, service) => call('DELETE', `/v1/services/${part(service)}/ports/${part(port)}`),
+    adopt: (service, body) => call('POST', `/v1/services/${part(service)}/adopt`, body, null),
+    release: service => call('POST', `/v1/services/${part(service)}/release`, undefined, null),
     list: timeout => call('GET', '/v1/services', undefined, timeout),
     inspect: name => call('GET', `/v1/services/${part(name)}`),
     status: () => call('GET', '/v1/status'),

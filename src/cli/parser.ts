@@ -5,6 +5,7 @@
 import yargs, { type Argv } from 'yargs'
 import { InputError, reasonOf } from '../errors.js'
 import { defaultSocket, repeatable } from './command.js'
+import { adopt, release } from './commands/adopt.js'
 import { apply } from './commands/apply.js'
 import { clean } from './commands/clean.js'
 import { completeServices, completion } from './commands/completion.js'
@@ -19,7 +20,21 @@ import { version } from './commands/version.js'
 import { complaint } from './complaint.js'
 import { packageVersion } from './version.js'
 
-const commands = [publish, unpublish, ls, inspect, status, plan, apply, node, clean, completion, version]
+const commands = [
+  publish,
+  unpublish,
+  ls,
+  inspect,
+  status,
+  plan,
+  apply,
+  adopt,
+  release,
+  node,
+  clean,
+  completion,
+  version,
+]
 const names = commands.map(({ command }) => String(command).split(' ')[0] ?? '')
 
 /** yargs makes a list of what is given twice; nothing here means anything twice but what says so. */

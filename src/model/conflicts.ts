@@ -53,9 +53,15 @@ export const choiceRange: PortRange = { first: 30_000, last: 32_767 }
  * Throws MeshError MESH_PORT_TAKEN, saying who holds the port, unless every port
  * of the publication may be had. A stored service of the same name is what the
  * publication replaces: it stands in nobody's way, and ports it already has are
- * not questioned again. Ports still to be chosen are left out.
+ * not questioned again. Ports still to be chosen are left out. What labels of a Swarm
+ * service declare takes over ports that Docker publishes for that service.
  */
-export function checkPublication(publication: Pick<Publication, 'name' | 'ports'>, use: PortUse): void {
+export function checkPublication(
+  publication: Pick<Publication, 'name' | 'ports'>,
+  use: PortUse,
+  declaredBy: Declarer = 'meshctl',
+): void {
+  const others = declaredBy === 'swarm' ? withoutOwn(publication.name, use) : use
   const former = use.services.find(service => service.name === publication.name)
   for (const [index, port] of publication.ports.entries()) {
     if (port.published === null) continue
@@ -66,8 +72,24 @@ export function checkPublication(publication: Pick<Publication, 'name' | 'ports'
       if (other) throw taken(port, `service ${service.name} publishes it${addressNote(port, other)}`)
     }
     if (former?.ports.some(each => sameDoor(each, port))) continue
-    const holder = holderOf(port, port.published, use)
+    const holder = holderOf(port, port.published, others)
     if (holder !== null) throw taken(port, holder)
+  }
+}
+
+/**
+ * What stands in the way of others than this Swarm service. The Engine listens on ports that
+ * Swarm publishes, so that nobody else does, until the last task that was started with them ends.
+ */
+function withoutOwn(service: string, use: PortUse): PortUse {
+  const { swarmPorts } = use.snapshot
+  const isOwn = ({ protocol, port, process }: Listener) =>
+    process === 'dockerd' &&
+    swarmPorts.some(own => own.service === service && own.protocol === protocol && own.port === port)
+  return {
+    ...use,
+    snapshot: { ...use.snapshot, swarmPorts: swarmPorts.filter(each => each.service !== service) },
+    listeners: use.listeners.filter(each => !isOwn(each)),
   }
 }
 
@@ -80,9 +102,9 @@ function holderOf(port: PortSpec, range: PortRange, use: PortUse): string | null
 
   const reserved = use.reserved.find(within)
   if (reserved) return `${which(reserved)}is reserved for ${reserved.purpose}`
-  const swarm = use.snapshot.swarmPorts.find(within)
+  const swarm = use.snapshot.swarmPorts.find(each => within(each) && !each.former)
   if (swarm)
-    return `${which(swarm)}is published by Docker for Swarm service ${swarm.service}; remove it there first (docker service update --publish-rm ${swarm.port} ${swarm.service})`
+    return `${which(swarm)}is published by Docker for Swarm service ${swarm.service}; remove it there first (docker service update --publish-rm ${swarm.port} ${swarm.service}), or take it over (meshctl adopt ${swarm.service})`
   for (const container of use.snapshot.containers) {
     const held = container.dockerPorts.find(within)
     if (held)
@@ -145,7 +167,7 @@ export function settlePorts(
   }
   const settled = ports.map(port => ({ ...port, published: port.published! }))
   const service: Service = { ...publication, ports: settled, vip: null, declaredBy, problems: [] }
-  checkPublication(service, use)
+  checkPublication(service, use, declaredBy)
   return service
 }
 

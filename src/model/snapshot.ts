@@ -17,6 +17,8 @@ export interface ContainerSnapshot {
     readonly protocol: string
     readonly port: number
     readonly service: string
+    /** Not any more: the service published it before it was updated last. */
+    readonly former: boolean
   }[]
   /**
    * What labels of Swarm's services declare, by name. null: this node cannot say, being no

@@ -1,5 +1,5 @@
 /**
- * The few requests the Docker source makes, over dockerode; answers are raw and
+ * The few requests that are made of Docker, over dockerode; answers are raw and
  * parsed by their readers. dockerode takes 110 ms to import, so it is loaded here
  * at the first use and nowhere else.
  */
@@ -15,6 +15,14 @@ export interface DockerClient {
   inspect(id: string): Promise<unknown>
   /** Null: this node is not a manager. */
   services(): Promise<unknown>
+  /** A service by its name. Null: there is none. */
+  service(name: string): Promise<unknown>
+  /** Tasks of a service that shall run. */
+  tasks(service: string): Promise<unknown>
+  /** `version` is that of the service which `spec` was made of. */
+  updateService(id: string, version: number, spec: object): Promise<void>
+  swarmNodes(): Promise<unknown>
+  info(): Promise<unknown>
   /** The event stream, open: whatever happens from now on is in it. `since` as in `sinceParameter`. */
   events(since: string, signal: AbortSignal): Promise<Readable>
   close(): void
@@ -57,6 +65,21 @@ export async function dockerClient(socketPath: string, parallel: number): Promis
         throw error
       }
     },
+    async service(name) {
+      try {
+        return await requests.getService(name).inspect()
+      } catch (error) {
+        if (statusOf(error) === 404) return null
+        throw error
+      }
+    },
+    tasks: service =>
+      requests.listTasks({ filters: { service: [service], 'desired-state': ['running'] } } as object),
+    async updateService(id, version, spec) {
+      await requests.getService(id).update({ _query: { version }, _body: spec } as object)
+    },
+    swarmNodes: () => requests.listNodes(),
+    info: () => requests.info(),
     async events(since, abortSignal) {
       return (await stream.getEvents({
         since,

@@ -17,6 +17,8 @@ export interface SwarmView {
 
 const port = z.object({ Protocol: z.string().nullish(), PublishedPort: z.number().nullish() })
 
+const portList = z.object({ Ports: z.array(port).nullish() }).nullish()
+
 const serviceList = z.array(
   z.object({
     Spec: z.object({
@@ -26,21 +28,30 @@ const serviceList = z.array(
         .object({ ContainerSpec: z.object({ StopGracePeriod: z.number().nullish() }).nullish() })
         .nullish(),
     }),
-    Endpoint: z.object({ Ports: z.array(port).nullish() }).nullish(),
+    Endpoint: portList,
+    PreviousSpec: z.object({ EndpointSpec: portList }).nullish(),
   }),
 )
 
 /** Reads the answer of `GET /services`. Throws ZodError if it is not what is expected. */
 export function parseServices(answer: unknown): SwarmView {
   const services = serviceList.parse(answer).sort((a, b) => (a.Spec.Name < b.Spec.Name ? -1 : 1))
-  const ports: { protocol: string; port: number; service: string }[] = []
+  const ports: ContainerSnapshot['swarmPorts'][number][] = []
   const stopTimeouts = new Map<string, number>()
-  for (const { Spec, Endpoint } of services) {
+  for (const { Spec, Endpoint, PreviousSpec } of services) {
     // Nanoseconds.
     const grace = Spec.TaskTemplate?.ContainerSpec?.StopGracePeriod
     if (grace !== null && grace !== undefined) stopTimeouts.set(Spec.Name, grace / 1e9)
-    for (const { Protocol, PublishedPort } of Endpoint?.Ports ?? [])
-      if (PublishedPort) ports.push({ protocol: Protocol || 'tcp', port: PublishedPort, service: Spec.Name })
+    const isKnown = (protocol: string, port: number) =>
+      ports.some(each => each.service === Spec.Name && each.port === port && each.protocol === protocol)
+    const take = (list: z.output<typeof portList>, former: boolean) => {
+      for (const { Protocol, PublishedPort: port } of list?.Ports ?? []) {
+        const protocol = Protocol || 'tcp'
+        if (port && !isKnown(protocol, port)) ports.push({ protocol, port, service: Spec.Name, former })
+      }
+    }
+    take(Endpoint, false)
+    take(PreviousSpec?.EndpointSpec, true)
   }
   const declarations = services.flatMap(({ Spec }) => parseLabels(Spec.Name, Spec.Labels ?? {}) ?? [])
   return { names: services.map(each => each.Spec.Name), ports, declarations, stopTimeouts }

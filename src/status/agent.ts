@@ -5,6 +5,7 @@
 import type { PortRange, Protocol } from '../model/ports.js'
 import type { Publication } from '../model/publication.js'
 import type {
+  AdoptView,
   ApplyView,
   ChangeView,
   CleanView,
@@ -38,6 +39,13 @@ export interface Agent {
   publish(publication: Publication, options: PublishOptions): Promise<PublishView>
   /** Takes one published port from the service; the service goes with its last port. */
   unpublish(port: PortKey, service: string): Promise<UnpublishView>
+  /**
+   * Makes the ports of a Swarm service that Docker's ingress publishes ports of the mesh.
+   * `keep`: leaves Docker's publication in force behind it. Answers when the mesh has them.
+   */
+  adopt(service: string, options: { readonly keep: boolean }): Promise<AdoptView>
+  /** Gives them back. Answers when Swarm has replaced the service's tasks, which may take long. */
+  release(service: string): Promise<AdoptView>
   /** Sorted by name. */
   list(): Promise<readonly ServiceView[]>
   status(): Promise<StatusView>

@@ -7,7 +7,7 @@ import { createServer, type RequestListener, type Server } from 'node:http'
 import { MeshError, reasonOf } from '../errors.js'
 import type { Agent } from './agent.js'
 import { findService, parsePortKey } from './find.js'
-import { readApplyRequest, readPublishRequest } from './requests.js'
+import { readAdoptRequest, readApplyRequest, readPublishRequest } from './requests.js'
 import { createHandler, type Route } from './router.js'
 import { claimSocket } from './socket.js'
 
@@ -98,6 +98,16 @@ function routesOf(agent: Agent, onCleaned: () => void): Route[] {
       method: 'DELETE',
       path: '/v1/services/:name/ports/:port',
       handle: ({ params }) => agent.unpublish(parsePortKey(params.port ?? ''), params.name ?? ''),
+    },
+    {
+      method: 'POST',
+      path: '/v1/services/:name/adopt',
+      handle: ({ params, body }) => agent.adopt(params.name ?? '', readAdoptRequest(body)),
+    },
+    {
+      method: 'POST',
+      path: '/v1/services/:name/release',
+      handle: ({ params }) => agent.release(params.name ?? ''),
     },
     { method: 'POST', path: '/v1/apply', handle: ({ body }) => agent.applyFile(readApplyRequest(body)) },
     { method: 'GET', path: '/v1/nodes', handle: () => agent.nodes() },

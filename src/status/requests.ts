@@ -32,6 +32,9 @@ export type PublishRequest = z.infer<typeof publishRequest>
 const applyRequest = z.strictObject({ name: z.string().min(1), text: z.string() })
 export type ApplyRequest = z.infer<typeof applyRequest>
 
+const adoptRequest = z.strictObject({ keep: z.boolean().default(false) })
+export type AdoptRequest = z.input<typeof adoptRequest>
+
 export interface Publishing {
   readonly publication: Publication
   readonly wait: boolean
@@ -57,6 +60,11 @@ export function readPublishRequest(body: unknown): Publishing {
 /** Throws InputError. */
 export function readApplyRequest(body: unknown): ApplyRequest {
   return check(applyRequest, body)
+}
+
+/** Throws InputError. No body is the same as an empty one. */
+export function readAdoptRequest(body: unknown): { readonly keep: boolean } {
+  return check(adoptRequest, body ?? {})
 }
 
 function parseScheduler(text: string): Scheduler {

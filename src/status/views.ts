@@ -144,6 +144,17 @@ export interface UnpublishView {
   readonly service: ServiceView | null
 }
 
+/** Ports of a Swarm service that changed hands, between the mesh and Docker's ingress. */
+export interface AdoptView {
+  readonly name: string
+  /** As `8080:80/tcp`. */
+  readonly ports: readonly string[]
+  /** Whether Swarm is about to replace the service's tasks for it. */
+  readonly replacing: boolean
+  /** What a person should know though it was done, a sentence each. */
+  readonly warnings: readonly string[]
+}
+
 /** What became of one service of a file. */
 export interface ApplyView {
   readonly name: string

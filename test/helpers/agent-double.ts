@@ -96,6 +96,18 @@ export class AgentDouble implements Agent {
     return { name, removed: gone.map(formatPort), service: left.ports.length > 0 ? this.view(left) : null }
   }
 
+  /** `ports` of the service become the mesh's; Swarm is about to replace its tasks unless `keep`. */
+  async adopt(name: string, { keep }: { readonly keep: boolean }) {
+    this.note('adopt', name, { keep })
+    const warnings = name.includes('_') ? ['it is of a stack'] : []
+    return { name, ports: ['8080:80/tcp'], replacing: !keep, warnings }
+  }
+
+  async release(name: string) {
+    this.note('release', name)
+    return { name, ports: ['8080:80/tcp'], replacing: false, warnings: [] }
+  }
+
   async list() {
     this.note('list')
     return this.services.map(service => this.view(service))

@@ -52,10 +52,13 @@ export const completion: Command<Arguments> = {
   },
 }
 
+/** Commands that a service's name may follow. */
+const naming = ['inspect', 'publish', 'unpublish', 'adopt', 'release']
+
 /** What may follow, besides what the parser knows: names of services, where one is expected. */
 export async function completeServices(words: readonly string[]): Promise<string[]> {
   const [, command] = words
-  if (command !== 'inspect' && command !== 'unpublish' && command !== 'publish') return []
+  if (!naming.includes(command ?? '')) return []
   const services = await createClient(process.env.MESH_SOCKET || defaultSocket)
     .list(1)
     .catch(() => [])

@@ -82,13 +82,45 @@ t.test('a listener on another address stands in nobody’s way', async t => {
 t.test('a port Docker publishes is refused, and container or Swarm service named', async t => {
   const held = use({
     snapshot: containerSnapshot([container('proxy', { dockerPorts: [{ protocol: 'tcp', port: 8888 }] })], {
-      swarmPorts: [{ protocol: 'udp', port: 53, service: 'dns' }],
+      swarmPorts: [{ protocol: 'udp', port: 53, service: 'dns', former: false }],
     }),
     listeners: [listener(8888, { process: 'docker-proxy' })],
   })
   t.match(refusal(asking('web', '8888:80'), held), /published by Docker for container proxy/)
   t.match(refusal(asking('web', '53:53/udp'), held), /published by Docker for Swarm service dns/)
   t.equal(refusal(asking('web', '53:53/tcp'), held), null)
+})
+
+t.test('labels take over what Docker publishes for their own service, and only that', async t => {
+  const dockerd = { process: 'dockerd', pid: 1 }
+  const held = (former: boolean) =>
+    use({
+      snapshot: containerSnapshot([], {
+        swarmPorts: [
+          { protocol: 'tcp', port: 8080, service: 'web', former },
+          { protocol: 'tcp', port: 8081, service: 'api', former },
+        ],
+      }),
+      listeners: [listener(8080, dockerd), listener(8081, dockerd), listener(8082)],
+    })
+  const declared = (publication: ReturnType<typeof asking>, ports: PortUse) => {
+    try {
+      return settlePorts(publication, ports, undefined, 'swarm').declaredBy
+    } catch (error) {
+      return (error as Error).message
+    }
+  }
+  t.equal(declared(asking('web', '8080:80'), held(false)), 'swarm')
+  t.equal(declared(asking('web', '8080:80'), held(true)), 'swarm', 'nor what it published until just now')
+  t.match(declared(asking('web', '8080-8082:80-82'), held(false)), /8081 is published .* service api/)
+  t.match(declared(asking('web', '8081:80'), held(true)), /dockerd \(pid 1\) listens on/)
+  t.match(declared(asking('web', '8082:80'), held(false)), /nginx/)
+  const others = use({ ...held(true), listeners: [listener(8080)] })
+  t.match(declared(asking('web', '8080:80'), others), /nginx/, 'somebody else has it by now')
+  t.match(
+    refusal(asking('web', '8080:80'), held(false)),
+    /--publish-rm 8080 web\), or .*\(meshctl adopt web\)/,
+  )
 })
 
 t.test('a reserved port is refused, and its purpose named', async t => {
@@ -128,7 +160,7 @@ t.test('the lowest free port is chosen', async t => {
     services: [service('api', '30000:80'), service('dns', '30002:53/udp')],
     listeners: [listener(30001, { address: '127.0.0.1' })],
     snapshot: containerSnapshot([container('proxy', { dockerPorts: [{ protocol: 'tcp', port: 30002 }] })], {
-      swarmPorts: [{ protocol: 'tcp', port: 30003, service: 'old' }],
+      swarmPorts: [{ protocol: 'tcp', port: 30003, service: 'old', former: false }],
     }),
     reserved: [{ protocol: 'tcp', port: 30004, purpose: 'tests' }],
   })

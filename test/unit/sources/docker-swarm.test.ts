@@ -14,12 +14,18 @@ t.test('Swarm’s services are known by name, port and stop grace period', async
         ],
       },
     },
-    { ID: 'x2', Spec: { Name: 'api', TaskTemplate: {} }, Endpoint: {} },
+    {
+      ID: 'x2',
+      Spec: { Name: 'api', TaskTemplate: {} },
+      Endpoint: {},
+      PreviousSpec: { Name: 'api', EndpointSpec: { Ports: [{ Protocol: 'tcp', PublishedPort: 8081 }] } },
+    },
   ])
   t.strictSame(view.names, ['api', 'web'])
   t.strictSame(view.ports, [
-    { protocol: 'tcp', port: 8080, service: 'web' },
-    { protocol: 'udp', port: 53, service: 'web' },
+    { protocol: 'tcp', port: 8081, service: 'api', former: true },
+    { protocol: 'tcp', port: 8080, service: 'web', former: false },
+    { protocol: 'udp', port: 53, service: 'web', former: false },
   ])
   t.strictSame([...view.stopTimeouts], [['web', 90]])
 })

@@ -280,7 +280,7 @@ tap.test("a manager's services and ports are known and kept up to date", async t
   const { snapshots, last } = await watching(t, engine)
   await until(() => snapshots.length > 0)
   t.strictSame(last().swarmServices, ['api', 'web'])
-  t.strictSame(last().swarmPorts, [{ protocol: 'tcp', port: 8080, service: 'web' }])
+  t.strictSame(last().swarmPorts, [{ protocol: 'tcp', port: 8080, service: 'web', former: false }])
   engine.services = [named('web')]
   await engine.emit('remove', 'api', {}, 'service')
   await until(() => snapshots.length > 1)
