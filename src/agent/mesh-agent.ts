@@ -24,6 +24,7 @@ import type {
   ChangeView,
   CleanView,
   CountsView,
+  NamesView,
   NodeView,
   PublishView,
   ServiceView,
@@ -35,6 +36,7 @@ import type { Cluster } from '../store/cluster.js'
 import { type AdoptInput, adopt, release } from './adopt.js'
 import type { Loop } from './loop.js'
 import { keepChosen, mergePublication } from './merge-publication.js'
+import type { Names } from './names.js'
 import { drainNode, type NodesInput, nodeViews, removeNode } from './nodes.js'
 import { serviceView } from './service-view.js'
 
@@ -45,6 +47,7 @@ export interface MeshAgentOptions {
   readonly version: VersionView
   readonly portRange: PortRange
   readonly reserved: PortUse['reserved']
+  readonly names: Names
   readonly metrics: () => Promise<string>
   /** Publications of a mesh or compose file. Throws InputError. */
   readonly parseFile: (text: string, name: string) => Publication[]
@@ -189,6 +192,10 @@ export class MeshAgent implements Agent {
     })
     await this.loop.settled()
     return views
+  }
+
+  names(): NamesView {
+    return this.options.names.view
   }
 
   async nodes(): Promise<readonly NodeView[]> {

@@ -35,6 +35,7 @@ import { Collected, type OwnNode } from './inputs.js'
 import { createKernel } from './kernel.js'
 import { Loop } from './loop.js'
 import { MeshAgent } from './mesh-agent.js'
+import { Names } from './names.js'
 import { inContainer, requireIpv6, requireOfKernel, requireRoot } from './preflight.js'
 import { join, sharingOf, tunnelMtu } from './sharing.js'
 import { absence } from './silent-nodes.js'
@@ -108,6 +109,8 @@ export async function runAgent(settings: Settings, version: string): Promise<voi
     requireIpv6()
     checkPool(settings.pool6, hostAddresses(), meshLink, 'pool6')
   }
+  const names = new Names(settings)
+  names.start()
   const variant = await variantOf(settings, log)
   const { store, cluster } = sharingOf(settings)
   const sockets = new Sockets()
@@ -161,6 +164,7 @@ export async function runAgent(settings: Settings, version: string): Promise<voi
     onPass: pass => {
       metrics.pass(pass.kind, pass.duration / 1000, pass.outcomes)
       metrics.repairs(pass.repairs.length)
+      names.tell(loop)
     },
     look: async () => {
       const mtu = () => tunnelMtu(settings, sockets, ownPlaces)
@@ -178,6 +182,7 @@ export async function runAgent(settings: Settings, version: string): Promise<voi
     // Of an agent that comes back nobody need notice anything; one that cleaned up is gone.
     await (reason === 'clean' ? cluster?.leave() : cluster?.pause(absence))?.catch(() => {})
     await loop.stop()
+    await names.stop()
     await Promise.all(servers.map(server => server.close()))
     // Docker Engine 20.10 never ends a `docker exec` (of meshctl clean) whose process outlives the container's own.
     if (reason === 'clean' && inContainer()) await sleep(2000)
@@ -191,6 +196,7 @@ export async function runAgent(settings: Settings, version: string): Promise<voi
     swarm: new SwarmServices(settings.docker),
     resync: settings.resync,
     labelsInForce: () => mirror.inForce,
+    names,
     parseFile: servicesFromFile,
     metrics: async () => {
       const status = await agent.status()

@@ -11,6 +11,7 @@ import type {
   ChangeView,
   CleanView,
   ErrorView,
+  NamesView,
   NodeView,
   PublishView,
   ServiceView,
@@ -31,6 +32,7 @@ export interface Client {
   status(): Promise<StatusView>
   plan(): Promise<ChangeView[]>
   apply(body: ApplyRequest): Promise<ApplyView[]>
+  names(): Promise<NamesView>
   nodes(): Promise<NodeView[]>
   drainNode(name: string, draining: boolean): Promise<NodeView>
   removeNode(name: string): Promise<NodeView>
@@ -56,6 +58,7 @@ export function createClient(socket: string): Client {
     status: () => call('GET', '/v1/status'),
     plan: () => call('GET', '/v1/plan'),
     apply: body => call('POST', '/v1/apply', body),
+    names: () => call('GET', '/v1/names'),
     nodes: () => call('GET', '/v1/nodes'),
     drainNode: (name, draining) => call(draining ? 'POST' : 'DELETE', `/v1/nodes/${part(name)}/drain`),
     removeNode: name => call('DELETE', `/v1/nodes/${part(name)}`),

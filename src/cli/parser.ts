@@ -9,6 +9,7 @@ import { adopt, release } from './commands/adopt.js'
 import { apply } from './commands/apply.js'
 import { clean } from './commands/clean.js'
 import { completeServices, completion } from './commands/completion.js'
+import { dns } from './commands/dns.js'
 import { inspect } from './commands/inspect.js'
 import { ls } from './commands/ls.js'
 import { node } from './commands/node.js'
@@ -31,6 +32,7 @@ const commands = [
   adopt,
   release,
   node,
+  dns,
   clean,
   completion,
   version,

@@ -9,6 +9,7 @@ import type {
   ApplyView,
   ChangeView,
   CleanView,
+  NamesView,
   NodeView,
   PublishView,
   ServiceView,
@@ -56,6 +57,8 @@ export interface Agent {
    * the file's name: it is in errors, and its directory is a compose project's name.
    */
   applyFile(file: { readonly text: string; readonly name: string }): Promise<readonly ApplyView[]>
+  /** Throws MESH_NOT_FOUND where names are off. */
+  names(): NamesView
   /** By number. */
   nodes(): Promise<readonly NodeView[]>
   /**

@@ -110,6 +110,7 @@ function routesOf(agent: Agent, onCleaned: () => void): Route[] {
       handle: ({ params }) => agent.release(params.name ?? ''),
     },
     { method: 'POST', path: '/v1/apply', handle: ({ body }) => agent.applyFile(readApplyRequest(body)) },
+    { method: 'GET', path: '/v1/names', handle: () => agent.names() },
     { method: 'GET', path: '/v1/nodes', handle: () => agent.nodes() },
     {
       method: 'POST',

@@ -191,6 +191,22 @@ export interface NodeView {
   readonly connections: number
 }
 
+/** The resolver of this node. */
+export interface NamesView {
+  /** What names of services end in. */
+  readonly domain: string
+  /** Seconds that an answer may be kept. */
+  readonly ttl: number
+  /** Where it is to answer. */
+  readonly addresses: readonly string[]
+  /** Where it does. */
+  readonly served: readonly string[]
+  /** Whom it asks for all other names. */
+  readonly upstreams: readonly string[]
+  /** Since the agent started; `failed` of those forwarded. */
+  readonly queries: { readonly answered: number; readonly forwarded: number; readonly failed: number }
+}
+
 export interface VersionView {
   readonly version: string
   /** Name of the node the agent runs on. */

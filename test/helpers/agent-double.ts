@@ -10,7 +10,7 @@ import { publicationOf } from '../../src/model/publication.js'
 import type { Service } from '../../src/model/service.js'
 import type { Agent, PortKey, PublishOptions } from '../../src/status/agent.js'
 import { sameRange } from '../../src/status/find.js'
-import type { EndpointView, NodeView, ServiceView, StatusView } from '../../src/status/views.js'
+import type { EndpointView, NamesView, NodeView, ServiceView, StatusView } from '../../src/status/views.js'
 
 /** A ready endpoint on 10.254.0.3:80 for port 8888. */
 export function anEndpoint(fields: Partial<EndpointView> = {}): EndpointView {
@@ -139,6 +139,19 @@ export class AgentDouble implements Agent {
       return settlePorts(publicationOf(name, { ports }), this.use)
     })
     return names.map(name => ({ name, result: 'created' as const, ports: ['30000:80/tcp'], warnings: [] }))
+  }
+
+  namesView: NamesView = {
+    domain: 'mesh',
+    ttl: 5,
+    addresses: ['10.253.0.1'],
+    served: ['10.253.0.1'],
+    upstreams: ['192.168.77.254'],
+    queries: { answered: 3, forwarded: 2, failed: 1 },
+  }
+
+  names() {
+    return this.namesView
   }
 
   async nodes() {

@@ -1,0 +1,90 @@
+/**
+ * The mesh by names: feeds the resolver after each pass, and tells of it.
+ */
+import type { Settings } from '../config/table.js'
+import { usualForwarding } from '../dns/forward.js'
+import { Resolver } from '../dns/resolver.js'
+import { createNaming } from '../dns/zone-of.js'
+import { MeshError } from '../errors.js'
+import { sandboxPath } from '../kernel/ownership.js'
+import { resolverAddress } from '../model/vips.js'
+import { nodeAddress } from '../planner/addresses.js'
+import type { NamesView } from '../status/views.js'
+import type { Loop } from './loop.js'
+
+const port = 53
+
+export class Names {
+  private readonly settings: Settings
+  /** null: names are off, or there is no address for it. */
+  private readonly resolver: Resolver | null
+  private readonly addresses: readonly string[]
+  private readonly naming = createNaming()
+  private trouble: string | null = null
+
+  constructor(settings: Settings) {
+    this.settings = settings
+    const { dns, dnsDomain, dnsTtl, dnsUpstreams, pool, vipPool } = settings
+    this.addresses = dns && vipPool !== null ? [resolverAddress(vipPool)] : []
+    this.resolver =
+      this.addresses.length === 0
+        ? null
+        : new Resolver({
+            zone: {
+              domain: dnsDomain,
+              ttl: dnsTtl,
+              resolver: this.addresses,
+              pools: [pool, ...(vipPool === null ? [] : [vipPool])],
+            },
+            port,
+            namespace: sandboxPath,
+            upstreams: dnsUpstreams,
+            forwarding: usualForwarding,
+            onTrouble: message => {
+              this.trouble = message
+            },
+          })
+  }
+
+  /** Answers for others are there at once; for the mesh after the first pass. */
+  start(): void {
+    this.resolver?.start()
+  }
+
+  /** After a pass: what is new goes to the resolver, and its troubles to the status. */
+  tell({ reconciler, collected, troubles }: Loop): void {
+    if (!this.resolver) return
+    const own = nodeAddress(collected.own.subnet)
+    const { services, callers } = this.naming(reconciler.mesh.services, collected.containers.containers, {
+      ofEndpoint: ({ kind, attachment, address }) =>
+        kind === 'node' ? own : attachment === null ? address : reconciler.addressOf(attachment),
+      ofContainer: id => reconciler.addressOf(id),
+      withTwin: address => [address],
+    })
+    this.resolver.update(services, callers)
+    troubles.set('dns', this.trouble)
+  }
+
+  stop(): Promise<void> {
+    return this.resolver?.stop() ?? Promise.resolve()
+  }
+
+  /** Throws MESH_NOT_FOUND where there is no resolver. */
+  get view(): NamesView {
+    if (!this.resolver)
+      throw new MeshError(
+        'MESH_NOT_FOUND',
+        'this node answers no DNS queries: meshd was started with --dns off or --vip-pool none',
+      )
+    const { dnsDomain: domain, dnsTtl: ttl } = this.settings
+    const { served, upstreams, counts } = this.resolver
+    return {
+      domain,
+      ttl,
+      addresses: this.addresses,
+      served,
+      upstreams: upstreams.map(({ address, port }) => (port === 53 ? address : `${address} port ${port}`)),
+      queries: counts,
+    }
+  }
+}
