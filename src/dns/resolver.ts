@@ -39,6 +39,7 @@ export class Resolver {
     const { onTrouble, ...workerData } = this.options
     const settings: WorkerSettings = workerData
     const worker = new Worker(new URL('./worker.js', import.meta.url), { workerData: settings })
+    worker.unref() // an agent that cannot begin ends, whatever goes on here
     this.worker = worker
     let reason = 'it ended'
     worker.on('message', (report: Report) => this.heard(report))
