@@ -77,7 +77,8 @@ function serviceOf(
   const standing = former ?? unpublished(name)
   if (!publication) return withProblems(standing, problems)
   try {
-    return settle(wantedOf(publication, former), [...services.values()])
+    const next = settle(wantedOf(publication, former), [...services.values()])
+    return isDeepStrictEqual(next, former) ? former! : next
   } catch (error) {
     if (!(error instanceof MeshError)) throw error
     return withProblems(standing, [error.message])
@@ -93,14 +94,14 @@ function isSettled(publication: Publication, former: Service | undefined): boole
   if (!former) return false
   const { declaredBy, problems, ...standing } = former
   const wanted = wantedOf(publication, former)
-  const vip = keepsVip(publication.vip, former.vip) ? former.vip : publication.vip
+  const vip = keepsVip(publication, former.vip) ? former.vip : publication.vip
   return declaredBy === 'swarm' && isDeepStrictEqual({ ...wanted, vip }, standing)
 }
 
-/** Whether a service that asks for `wanted` may go on with the VIP it has. */
-function keepsVip(wanted: string, has: string | null): boolean {
-  if (wanted === 'auto') return true
-  return wanted === (has ?? 'none')
+/** Whether a service may go on with the VIP it has; one that has none may have one by now. */
+function keepsVip({ vip, endpointMode }: Publication, has: string | null): boolean {
+  if (vip !== 'auto') return vip === (has ?? 'none')
+  return (has === null) === (endpointMode === 'dnsrr')
 }
 
 function unpublished(name: string): Service {
@@ -111,9 +112,13 @@ function withProblems(service: Service, problems: readonly string[]): Service {
   return isDeepStrictEqual(service.problems, problems) ? service : { ...service, problems }
 }
 
-function heldByMeshctl({ name, ports }: Service): string {
+function heldByMeshctl({ name, ports, vipPorts, endpointMode }: Service): string {
+  const isCreated = vipPorts.length > 0 || endpointMode === 'dnsrr'
+  const commands = isCreated
+    ? [`meshctl service rm --force ${name}`]
+    : ports.map(port => `meshctl unpublish ${formatPort(port)} ${name}`)
   return (
-    `its labels are left aside: ${name} was published by meshctl; ` +
-    `to go by the labels: ${ports.map(port => `meshctl unpublish ${formatPort(port)} ${name}`).join('; ')}`
+    `its labels are left aside: ${name} was ${isCreated ? 'created' : 'published'} by meshctl; ` +
+    `to go by the labels: ${commands.join('; ')}`
   )
 }

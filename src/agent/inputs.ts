@@ -21,7 +21,7 @@ export function ownAddresses(): string[] {
   return [...new Set(addresses)].sort()
 }
 
-/** A service that was left out because another one has its name or port. */
+/** A service that was left out because another one has its name, port or VIP. */
 export interface Clash {
   readonly origin: string
   readonly reason: string
@@ -35,8 +35,8 @@ export interface Combined {
 }
 
 /**
- * Services of several origins as one list. Where two want one name or one published
- * port the earlier origin has it, and the other is told about.
+ * Services of several origins as one list. Where two want one name, one published
+ * port or one VIP the earlier origin has it, and the other is told about.
  */
 export function combine(snapshots: ReadonlyMap<string, ServiceSnapshot>): Combined {
   const services: Service[] = []
@@ -45,7 +45,7 @@ export function combine(snapshots: ReadonlyMap<string, ServiceSnapshot>): Combin
   const holders = new Map<string, string>()
   for (const [origin, { services: more }] of snapshots) {
     for (const service of more) {
-      const wants = [`service ${service.name}`, ...portsOf(service)]
+      const wants = [`service ${service.name}`, ...holdingsOf(service)]
       const clash = wants.find(want => holders.has(want))
       if (clash === undefined) {
         services.push(service)
@@ -64,7 +64,14 @@ export function combine(snapshots: ReadonlyMap<string, ServiceSnapshot>): Combin
   return { services, origins, clashes }
 }
 
-function* portsOf(service: Service): Generator<string> {
+/** Whether anything leads to the service: it may have been declared only, and never so that it could be had. */
+function isServed({ ports, vip, endpointMode }: Service): boolean {
+  return ports.length > 0 || vip !== null || endpointMode === 'dnsrr'
+}
+
+/** What only one service may have: published ports, and a VIP. */
+function* holdingsOf(service: Service): Generator<string> {
+  if (service.vip !== null) yield `VIP ${service.vip}`
   for (const { protocol, published } of service.ports)
     for (let port = published.first; port <= published.last; port++) yield `port ${port}/${protocol}`
 }
@@ -85,8 +92,8 @@ export class Collected {
     declarations: null,
   }
   private combined: Combined = { services: [], origins: new Map(), clashes: [] }
-  /** Those that have a port. */
-  private published: readonly Service[] = []
+  /** Those that answer somewhere. */
+  private served: readonly Service[] = []
   private node: OwnNode
   private cluster: ClusterSnapshot = { nodes: [], containers: [] }
   private readonly silent = new SilentNodes()
@@ -110,7 +117,7 @@ export class Collected {
     this.waiting.delete(origin)
     this.snapshots.set(origin, snapshot)
     this.combined = combine(this.snapshots)
-    this.published = this.combined.services.filter(({ ports }) => ports.length > 0)
+    this.served = this.combined.services.filter(isServed)
   }
 
   putContainers(source: string, snapshot: ContainerSnapshot): void {
@@ -180,7 +187,7 @@ export class Collected {
     const nodes = new Map(this.cluster.nodes.map(node => [node.name, node]))
     const { snapshot } = this
     return {
-      services: this.published,
+      services: this.served,
       containers: nodes.get(name)?.draining ? allLeaving(snapshot) : snapshot,
       remote: [...this.cluster.containers, ...this.silent.containers()].flatMap(container => {
         const node = nodes.get(container.node)

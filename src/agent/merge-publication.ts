@@ -5,8 +5,9 @@
  */
 import { formatRange, overlaps, type PortSpec } from '../model/ports.js'
 import type { Publication } from '../model/publication.js'
-import type { FixedEndpoint, Service } from '../model/service.js'
-import type { GivenField } from '../status/agent.js'
+import { defaultWeightedScheduler, type FixedEndpoint, type Service } from '../model/service.js'
+import type { GivenField, ServiceFields } from '../model/service-fields.js'
+import { knowsWeights } from '../model/weights.js'
 
 function samePublished(a: PortSpec, b: PortSpec): boolean {
   return (
@@ -35,20 +36,28 @@ export function mergePublication(
   const endpoints = publication.endpoints.filter(
     endpoint => !former.endpoints.some(each => sameEndpoint(each, endpoint)),
   )
+  const fields = Object.fromEntries([...given].map(field => [field, publication[field]]))
   return {
-    name: former.name,
+    ...withFields(former, fields),
     ports: [...kept, ...added],
-    selector: given.has('selector') ? publication.selector : former.selector,
     endpoints: [...former.endpoints, ...endpoints],
-    scheduler: given.has('scheduler') ? publication.scheduler : former.scheduler,
-    drain: given.has('drain') ? publication.drain : former.drain,
-    vip: former.vip ?? publication.vip,
-    vipPorts: former.vipPorts,
-    endpointMode: former.endpointMode,
-    persistence: former.persistence,
-    weights: former.weights,
-    aliases: former.aliases,
-    scopes: former.scopes,
+  }
+}
+
+/**
+ * What there is with these fields in place of its own. The VIP stays as it is, or stays
+ * away, unless one is asked for or the name stands for a VIP from now on; weights bring a
+ * scheduler that takes account of them.
+ */
+export function withFields(former: Service, fields: ServiceFields): Publication {
+  const { declaredBy, problems, ...standing } = former
+  const hasOne = former.vip !== null || former.endpointMode === 'dnsrr'
+  const needsWeights = (fields.weights ?? []).length > 0 && !knowsWeights(former.scheduler)
+  return {
+    ...standing,
+    vip: hasOne ? 'auto' : 'none',
+    ...(needsWeights && { scheduler: defaultWeightedScheduler }),
+    ...fields,
   }
 }
 

@@ -19,6 +19,7 @@ import type { Places } from '../kernel/driver.js'
 import { type SysctlObject, stateOf } from '../kernel/objects.js'
 import { meshLink, sandboxPath } from '../kernel/ownership.js'
 import { type ReservedPort, reservedPorts } from '../model/conflicts.js'
+import { checkVip } from '../model/vips.js'
 import { messagesSent } from '../netlink/connection.js'
 import { countFlows } from '../netlink/conntrack.js'
 import { type PlanSettings, planBase } from '../planner/base.js'
@@ -99,12 +100,23 @@ function reserved(settings: Settings): ReservedPort[] {
   return [...reservedPorts, ...settings.reservedPorts, ...own, ...tunnel]
 }
 
+/** Reads a watched file. It is no store where a VIP could be refused later, so that is done here. */
+function servicesOfFile(vipPool: string | null): typeof servicesFromFile {
+  return (text, name, environment) => {
+    const publications = servicesFromFile(text, name, environment)
+    for (const { name: service, vip } of publications)
+      if (vip !== 'auto' && vip !== 'none') checkVip(vip, vipPool, `services.${service}.vip`)
+    return publications
+  }
+}
+
 /** Runs the agent until it is told to end. Throws MeshError when it cannot begin. */
 export async function runAgent(settings: Settings, version: string): Promise<void> {
   const log = pino({ level: settings.logLevel, base: null, timestamp: pino.stdTimeFunctions.isoTime })
   requireRoot()
   await requireIpvs()
   checkPool(settings.pool, hostAddresses(), meshLink)
+  if (settings.vipPool) checkPool(settings.vipPool, hostAddresses(), meshLink, 'vip-pool')
   if (settings.ipv6) {
     requireIpv6()
     checkPool(settings.pool6, hostAddresses(), meshLink, 'pool6')
@@ -138,7 +150,7 @@ export async function runAgent(settings: Settings, version: string): Promise<voi
   )
 
   const metrics = createMetrics(version)
-  const files = settings.files.map(file => new FileSource(file, servicesFromFile))
+  const files = settings.files.map(file => new FileSource(file, servicesOfFile(settings.vipPool)))
   const docker = dockerSource({ socketPath: settings.docker, meshPool: settings.pool })
   const origins = [...files, store].map(({ name }) => name)
   const peerWatch = new PeerWatch({ sandbox: sandboxPath, onChange: () => loop.peersChanged() })
@@ -172,8 +184,9 @@ export async function runAgent(settings: Settings, version: string): Promise<voi
     },
     onHeard: () => mirror.mark(),
   })
-  const publishing = { portRange: settings.portRange, reserved: reserved(settings), requireOfKernel }
-  const mirror = new SwarmMirror({ collected: loop.collected, store, cluster, ...publishing, log })
+  const { portRange, vipPool } = settings
+  const publishing = { portRange, vipPool, reserved: reserved(settings), requireOfKernel, log }
+  const mirror = new SwarmMirror({ collected: loop.collected, store, cluster, ...publishing })
 
   const servers: Api[] = []
   const end = async (reason: string) => {
@@ -196,6 +209,7 @@ export async function runAgent(settings: Settings, version: string): Promise<voi
     swarm: new SwarmServices(settings.docker),
     resync: settings.resync,
     labelsInForce: () => mirror.inForce,
+    domain: settings.dns && vipPool !== null ? settings.dnsDomain : null,
     names,
     parseFile: servicesFromFile,
     metrics: async () => {
@@ -203,6 +217,7 @@ export async function runAgent(settings: Settings, version: string): Promise<voi
       metrics.healthy(status.healthy)
       metrics.damagedPackets(tunnel.damaged)
       metrics.services(await agent.list())
+      if (status.vips) metrics.vips(status.vips.used, status.vips.size)
       metrics.netlinkMessages(messagesSent.changes, messagesSent.queries)
       for (const place of ownPlaces.keys()) {
         // The sandbox is missing until the first pass, and after `ip netns del`.

@@ -1,29 +1,13 @@
 /**
  * A service with its endpoints as the API tells of it. Pure.
  */
-import { byFwmark, type DestinationReading, keyOf } from '../kernel/objects.js'
-import { shortId } from '../model/container.js'
-import type { Endpoint, MeshService } from '../model/mesh.js'
+import { byFwmark, keyOf } from '../kernel/objects.js'
+import type { Endpoint } from '../model/mesh.js'
 import { formatPort, formatRange, type PublishedPort } from '../model/ports.js'
 import { type Unit, unitsOf } from '../planner/units.js'
-import type { EndpointState, EndpointView, PortView, ServiceView } from '../status/views.js'
-
-export interface ViewInput {
-  readonly service: MeshService
-  readonly origin: string
-  /** Mesh address (or given address) of an endpoint; null: none could be had. */
-  readonly addressOf: (endpoint: Endpoint) => string | null
-  readonly readings: ReadonlyMap<string, DestinationReading>
-  /** What failed for the endpoint in the last pass, or null. */
-  readonly failureOf: (endpoint: Endpoint) => string | null
-}
-
-const reasons: Readonly<Record<Exclude<EndpointState, 'ready' | 'failed'>, string>> = {
-  starting: 'its health check has not passed yet',
-  unhealthy: 'its health check fails',
-  paused: 'the container is paused',
-  leaving: 'it was told to stop, or its node is draining; connections it has may end',
-}
+import type { EndpointView, PortView, ServiceView } from '../status/views.js'
+import { endpointPart, type ViewInput } from './endpoint-view.js'
+import { vipPart } from './vip-view.js'
 
 function hex(fwmark: number): string {
   return `0x${fwmark.toString(16)}`
@@ -50,32 +34,24 @@ function portView(port: PublishedPort, unit: Unit | undefined): PortView {
 }
 
 function endpointView(endpoint: Endpoint, port: PublishedPort, unit: Unit, input: ViewInput): EndpointView {
-  const address = input.addressOf(endpoint)
+  const part = endpointPart(endpoint, input)
   const targetPort = endpoint.port ?? unit.targetPort
-  const failure =
-    address === null ? 'no address left in the node’s subnet of the pool' : input.failureOf(endpoint)
-  const state: EndpointState = failure ? 'failed' : endpoint.state
   const reading = input.readings.get(
     keyOf({
       kind: 'destination',
       service: byFwmark(unit.fwmark),
-      address: address ?? '',
+      address: part.address ?? '',
       port: targetPort,
       weight: 0,
       drainingSince: 0,
     }),
   )
   return {
-    container: endpoint.id === endpoint.name ? null : endpoint.name,
-    id: endpoint.id === endpoint.name ? null : shortId(endpoint.id),
-    address,
+    ...part,
     port: targetPort,
     published: `${formatRange(port.published)}/${port.protocol}`,
-    state,
-    weight: state === 'ready' ? endpoint.weight : 0,
     active: reading?.active ?? 0,
     inactive: reading?.inactive ?? 0,
-    reason: failure ?? (endpoint.state === 'ready' ? null : reasons[endpoint.state]),
   }
 }
 
@@ -94,5 +70,6 @@ export function serviceView(input: ViewInput): ServiceView {
       const unit = unitOf(units, port)
       return unit ? endpoints.map(endpoint => endpointView(endpoint, port, unit, input)) : []
     }),
+    ...vipPart(input),
   }
 }

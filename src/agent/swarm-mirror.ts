@@ -11,6 +11,7 @@ import type { Declaration } from '../model/declaration.js'
 import type { PortRange } from '../model/ports.js'
 import type { Publication } from '../model/publication.js'
 import type { Service } from '../model/service.js'
+import { exhaustion, vipsInPool } from '../model/vips.js'
 import { readListeners } from '../sources/listeners.js'
 import type { Cluster } from '../store/cluster.js'
 import type { Fence, Store } from '../store/store.js'
@@ -24,6 +25,8 @@ export interface SwarmMirrorOptions {
   readonly cluster: Cluster | null
   readonly portRange: PortRange
   readonly reserved: PortUse['reserved']
+  /** null: this mesh has no VIPs. */
+  readonly vipPool: string | null
   /** Throws MESH_UNSUPPORTED when the kernel lacks what a publication asks for. */
   readonly requireOfKernel: (publication: Publication) => Promise<void>
   readonly log: Logger
@@ -109,18 +112,20 @@ export class SwarmMirror {
   }
 
   private async mirror(declarations: readonly Declaration[], fence: Fence | null): Promise<void> {
-    const { collected, store, reserved, portRange } = this.options
+    const { collected, store, reserved, portRange, vipPool } = this.options
     const stored = collected.servicesOf(store.name)
     const { done } = this
     const now = performance.now()
     if (done?.declarations === declarations && done.stored === stored && now < done.until) return
     this.done = { declarations, stored, until: now + retryEvery }
-    const open = unsettled(stored, declarations)
+    const declared = vipPool === null ? declarations.map(withoutVip) : declarations
+    const open = unsettled(stored, declared)
     const unsupported = await this.unsupported(open)
     const use = {
       snapshot: collected.containers,
       listeners: open.length > 0 ? await readListeners(open.flatMap(({ ports }) => ports)) : [],
       reserved,
+      vipPool,
     }
     const others = collected.services.services.filter(
       ({ name }) => collected.services.origins.get(name) !== store.name,
@@ -130,14 +135,14 @@ export class SwarmMirror {
       if (lack) throw lack
       return settlePorts(publication, { ...use, services: [...services, ...others] }, portRange, 'swarm')
     }
-    if (withDeclared(stored, declarations, settle) === stored) return
+    if (withDeclared(stored, declared, settle) === stored) return
     this.done = null
     let before: readonly Service[] = []
     const after = await store.update(services => {
       before = services
-      return withDeclared(services, declarations, settle)
+      return withDeclared(services, declared, settle)
     }, fence)
-    this.report(before, after)
+    this.report(before, after, declared)
   }
 
   /** What the kernel lacks for some publications, by name of the service. */
@@ -151,8 +156,13 @@ export class SwarmMirror {
     return found
   }
 
-  private report(before: readonly Service[], after: readonly Service[]): void {
-    const { log } = this.options
+  private report(
+    before: readonly Service[],
+    after: readonly Service[],
+    declarations: readonly Declaration[],
+  ): void {
+    const { log, vipPool } = this.options
+    const asking = new Set(declarations.flatMap(each => (asksForVip(each) ? each.name : [])))
     const formers = new Map(before.map(service => [service.name, service]))
     for (const service of after) {
       const former = formers.get(service.name)
@@ -160,7 +170,9 @@ export class SwarmMirror {
       for (const reason of problems)
         if (!former?.problems.includes(reason)) log.warn({ service: of, reason }, 'labels left aside')
       if (former !== service && problems.length === 0 && service.declaredBy === 'swarm')
-        log.info({ service: of, ports: ports.length }, 'published by labels')
+        log.info({ service: of, ports: ports.length, vip: service.vip }, 'published by labels')
+      if (former !== service && service.vip === null && vipPool !== null && asking.has(of))
+        log.warn({ service: of, reason: exhaustion(vipsInPool(vipPool), vipPool) }, 'service has no VIP')
     }
     const names = new Set(after.map(({ name }) => name))
     for (const { name } of before)
@@ -173,4 +185,15 @@ export class SwarmMirror {
     this.told = reason
     if (reason) this.options.log.warn({ reason }, 'labels are not mirrored at the moment')
   }
+}
+
+function asksForVip({ publication, problems }: Declaration): boolean {
+  return publication?.vip === 'auto' && publication.endpointMode === 'vip' && problems.length === 0
+}
+
+/** What is published besides needs no VIP where there are none. */
+function withoutVip(declaration: Declaration): Declaration {
+  const { publication } = declaration
+  if (publication?.vip !== 'auto' || publication.ports.length === 0) return declaration
+  return { ...declaration, publication: { ...publication, vip: 'none' } }
 }

@@ -4,7 +4,14 @@
  */
 import { request } from 'node:http'
 import { type ErrorCode, errorCodes, MeshError, reasonOf } from '../errors.js'
-import type { AdoptRequest, ApplyRequest, PublishRequest } from '../status/requests.js'
+import type {
+  AdoptRequest,
+  ApplyRequest,
+  CreateRequest,
+  PublishRequest,
+  RemoveRequest,
+  ServiceRequest,
+} from '../status/requests.js'
 import type {
   AdoptView,
   ApplyView,
@@ -14,6 +21,7 @@ import type {
   NamesView,
   NodeView,
   PublishView,
+  RemoveView,
   ServiceView,
   StatusView,
   UnpublishView,
@@ -24,6 +32,9 @@ export interface Client {
   /** `timeout` seconds; null waits for ever. */
   publish(body: PublishRequest, timeout: number | null): Promise<PublishView>
   unpublish(port: string, service: string): Promise<UnpublishView>
+  createService(service: string, body: Omit<CreateRequest, 'service'>): Promise<PublishView>
+  setService(service: string, body: ServiceRequest): Promise<PublishView>
+  removeService(service: string, body: RemoveRequest): Promise<RemoveView>
   /** Both wait as long as it takes. */
   adopt(service: string, body: AdoptRequest): Promise<AdoptView>
   release(service: string): Promise<AdoptView>
@@ -51,6 +62,9 @@ export function createClient(socket: string): Client {
   return {
     publish: (body, timeout) => call('POST', '/v1/services', body, timeout),
     unpublish: (port, service) => call('DELETE', `/v1/services/${part(service)}/ports/${part(port)}`),
+    createService: (service, body) => call('PUT', `/v1/services/${part(service)}`, body),
+    setService: (service, body) => call('PATCH', `/v1/services/${part(service)}`, body),
+    removeService: (service, body) => call('DELETE', `/v1/services/${part(service)}`, body),
     adopt: (service, body) => call('POST', `/v1/services/${part(service)}/adopt`, body, null),
     release: service => call('POST', `/v1/services/${part(service)}/release`, undefined, null),
     list: timeout => call('GET', '/v1/services', undefined, timeout),
@@ -76,7 +90,8 @@ function send(
 ): Promise<unknown> {
   return new Promise((resolve, reject) => {
     const text = body === undefined ? '' : JSON.stringify(body)
-    const headers = body === undefined ? {} : { 'Content-Type': 'application/json' }
+    const length = Buffer.byteLength(text)
+    const headers = body === undefined ? {} : { 'Content-Type': 'application/json', 'Content-Length': length }
     const outgoing = request({ socketPath, method, path, headers, agent: false }, response => {
       const parts: Buffer[] = []
       response.on('data', part => parts.push(part))

@@ -13,7 +13,7 @@ export interface Global {
 export type Command<Own = object> = CommandModule<Global, Global & Own>
 
 /** The options and arguments that may come more than once. */
-export const repeatable = ['endpoint', 'SPEC-SERVICE', '_']
+export const repeatable = ['endpoint', 'port', 'weight', 'alias', 'scope', 'SPEC-SERVICE', '_']
 
 export const defaultSocket = settings.socket.fallback
 

@@ -15,6 +15,7 @@ import { ls } from './commands/ls.js'
 import { node } from './commands/node.js'
 import { plan } from './commands/plan.js'
 import { publish } from './commands/publish.js'
+import { service } from './commands/service.js'
 import { status } from './commands/status.js'
 import { unpublish } from './commands/unpublish.js'
 import { version } from './commands/version.js'
@@ -31,6 +32,7 @@ const commands = [
   apply,
   adopt,
   release,
+  service,
   node,
   dns,
   clean,

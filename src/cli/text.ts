@@ -3,7 +3,14 @@
  */
 import { formatDuration } from '../model/duration.js'
 import { formatSelector } from '../model/selector.js'
-import type { ChangeView, EndpointView, NodeView, ServiceView, StatusView } from '../status/views.js'
+import type {
+  ChangeView,
+  EndpointView,
+  NodeView,
+  ServiceView,
+  StatusView,
+  VipEndpointView,
+} from '../status/views.js'
 import { count, formatTable } from './table.js'
 
 /** Endpoints of a service, each once however many ports it answers on. */
@@ -12,71 +19,133 @@ function distinct(endpoints: readonly EndpointView[]): EndpointView[] {
 }
 
 /** `2/3`: ready ones of all. */
-export function readiness({ endpoints }: ServiceView): string {
-  const all = distinct(endpoints)
+export function readiness({ endpoints, vipEndpoints }: ServiceView): string {
+  const all = endpoints.length > 0 ? distinct(endpoints) : vipEndpoints
   return `${all.filter(({ state }) => state === 'ready').length}/${all.length}`
 }
 
 function portsOf({ ports }: ServiceView): string {
-  return ports.map(({ spec }) => spec).join(', ')
+  return ports.map(({ spec }) => spec).join(', ') || '-'
+}
+
+function connectionsOf({ endpoints, vipEndpoints }: ServiceView): number {
+  return [...endpoints, ...vipEndpoints].reduce((sum, { active }) => sum + active, 0)
 }
 
 export function servicesText(services: readonly ServiceView[]): string {
   if (services.length === 0) return 'nothing is published; try: meshctl publish 8888:80 SERVICE'
   return formatTable(
-    ['SERVICE', 'PORTS', 'READY', 'SCHEDULER', 'CONNECTIONS', 'FROM'],
+    ['SERVICE', 'PORTS', 'VIP', 'READY', 'SCHEDULER', 'CONNECTIONS', 'FROM'],
     services.map(service => [
       service.name,
       portsOf(service),
+      service.vip ?? '-',
       readiness(service),
       service.scheduler,
-      String(service.endpoints.reduce((sum, { active }) => sum + active, 0)),
+      String(connectionsOf(service)),
       service.origin,
     ]),
   )
 }
 
+/** Services by where they are in the mesh. */
+export function namedServicesText(services: readonly ServiceView[]): string {
+  if (services.length === 0) return 'there is no service; try: meshctl service create NAME --port 80'
+  return formatTable(
+    ['SERVICE', 'VIP', 'PORTS', 'NAMES', 'SCOPES', 'READY', 'FROM'],
+    services.map(service => [
+      service.name,
+      service.vip ?? (service.endpointMode === 'dnsrr' ? 'dnsrr' : '-'),
+      vipPortsOf(service),
+      service.names.join(', ') || '-',
+      service.scopes.join(', ') || 'all',
+      readiness(service),
+      service.origin,
+    ]),
+  )
+}
+
+function vipPortsOf({ vipPorts }: ServiceView): string {
+  return vipPorts.map(({ spec }) => spec).join(', ') || '-'
+}
+
 export function serviceText(service: ServiceView): string {
+  const isNamed = service.vip !== null || service.endpointMode === 'dnsrr'
   const head = [
     `service    ${service.name}`,
+    service.vip !== null && `vip        ${service.vip} on ${vipPortsOf(service)}`,
+    isNamed && service.names.length > 0 && `names      ${service.names.join(', ')}`,
+    service.endpointMode !== 'vip' && `mode       ${service.endpointMode}`,
+    service.scopes.length > 0 && `scopes     ${service.scopes.join(', ')}`,
+    service.persistence > 0 && `persist    ${formatDuration(service.persistence)}`,
+    service.weights.length > 0 && `weights    ${service.weights.join(', ')}`,
     `scheduler  ${service.scheduler}`,
     `drain      ${formatDuration(service.drain)}`,
     `selector   ${service.selector ? formatSelector(service.selector) : 'by name'}`,
     `from       ${service.origin}`,
     ...service.problems.map(problem => `problem    ${problem}`),
-  ].join('\n')
-  if (service.ports.length === 0) return `${head}\n\nnothing is published`
-  const ports = formatTable(
-    ['PORT', 'FWMARK', 'ADDRESS'],
-    service.ports.map(({ spec, fwmark, address }) => [spec, fwmark, address ?? 'all']),
+  ]
+    .filter(Boolean)
+    .join('\n')
+  const parts = [head]
+  if (service.ports.length > 0)
+    parts.push(
+      formatTable(
+        ['PORT', 'FWMARK', 'ADDRESS'],
+        service.ports.map(({ spec, fwmark, address }) => [spec, fwmark, address ?? 'all']),
+      ),
+    )
+  else if (service.vip === null && service.endpointMode === 'vip') return `${head}\n\nnothing is published`
+  const rows = [
+    ...service.endpoints.map(each => endpointRow(each, each.published)),
+    ...service.vipEndpoints.map(each => endpointRow(each, service.vip === null ? 'name' : 'vip')),
+  ]
+  parts.push(
+    rows.length === 0
+      ? 'no endpoints: connections are refused until one is ready'
+      : formatTable(
+          ['ENDPOINT', 'ID', 'ADDRESS', 'FOR', 'STATE', 'WEIGHT', 'ACTIVE', 'INACTIVE', 'REASON'],
+          rows,
+        ),
   )
-  if (service.endpoints.length === 0)
-    return `${head}\n\n${ports}\n\nno endpoints: connections are refused until one is ready`
-  const endpoints = formatTable(
-    ['ENDPOINT', 'ID', 'ADDRESS', 'FOR', 'STATE', 'WEIGHT', 'ACTIVE', 'INACTIVE', 'REASON'],
-    service.endpoints.map(each => [
-      each.container ?? '-',
-      each.id ?? '-',
-      each.address === null ? '-' : each.port === 0 ? each.address : `${each.address}:${each.port}`,
-      each.published,
-      each.state,
-      String(each.weight),
-      String(each.active),
-      String(each.inactive),
-      each.reason ?? '',
-    ]),
-  )
-  return `${head}\n\n${ports}\n\n${endpoints}`
+  return parts.join('\n\n')
+}
+
+/** `what` leads to the endpoint: a published port, the VIP or the name alone. */
+function endpointRow(each: VipEndpointView, what: string): string[] {
+  return [
+    each.container ?? '-',
+    each.id ?? '-',
+    each.address === null ? '-' : each.port === 0 ? each.address : `${each.address}:${each.port}`,
+    what,
+    each.state,
+    String(each.weight),
+    String(each.active),
+    String(each.inactive),
+    each.reason ?? '',
+  ]
+}
+
+/** What became of a service that was created or changed. */
+export function servedText(service: ServiceView): string {
+  const { name, vip, names, ports } = service
+  const where = vip === null ? '' : ` at ${vip} on ${vipPortsOf(service)}`
+  const published = ports.length === 0 ? '' : `; published on ${portsOf(service)}`
+  const named = names.length === 0 ? '' : ` as ${names.join(', ')}`
+  return `${name} answers${where}${named}${published}; ${readyText(service)}`
+}
+
+function readyText(service: ServiceView): string {
+  const [ready = '0', all = '0'] = readiness(service).split('/')
+  return all === '0' ? 'no endpoint yet' : `${ready} of ${all} endpoints ready`
 }
 
 export function publishedText(service: ServiceView): string {
-  const [ready = '0', all = '0'] = readiness(service).split('/')
-  const state = all === '0' ? 'no endpoint yet' : `${ready} of ${all} endpoints ready`
-  return `${service.name} is published on ${portsOf(service)}; ${state}`
+  return `${service.name} is published on ${portsOf(service)}; ${readyText(service)}`
 }
 
 export function statusText(status: StatusView): string {
-  const { counts, lastPass } = status
+  const { counts, lastPass, vips } = status
   const parts = [
     [
       `node      ${status.node}`,
@@ -85,6 +154,7 @@ export function statusText(status: StatusView): string {
       `health    ${status.healthy ? 'healthy' : 'NOT healthy'}`,
       `services  ${counts.services} on ${count(counts.ports, 'port')}`,
       `endpoints ${counts.ready} ready of ${counts.endpoints}, ${count(counts.connections, 'connection')}`,
+      ...(vips ? [`vips      ${vips.used} of ${vips.size} in ${vips.pool}`] : []),
       `last pass ${
         lastPass
           ? `${lastPass.at}, ${lastPass.kind}, ${lastPass.ms} ms, ${count(lastPass.changes, 'change')}, ${count(lastPass.failures, 'failure')}`

@@ -8,6 +8,7 @@ import { formatRange, lengthOf, overlaps, type PortRange, type PortSpec, type Pr
 import type { Publication } from './publication.js'
 import type { Declarer, Service } from './service.js'
 import type { ContainerSnapshot } from './snapshot.js'
+import { settleVip } from './vips.js'
 
 /** A socket on the node that takes connections or datagrams. */
 export interface Listener {
@@ -44,6 +45,8 @@ export interface PortUse {
   readonly snapshot: ContainerSnapshot
   readonly listeners: readonly Listener[]
   readonly reserved: readonly ReservedPort[]
+  /** Where VIPs come from, `10.253.0.0/16`; null: this mesh has none. */
+  readonly vipPool: string | null
 }
 
 /** Where the mesh chooses published ports, unless configured otherwise; Docker's range too. */
@@ -152,7 +155,10 @@ export function choosePort(
   )
 }
 
-/** The service a publication becomes: each open port chosen, all of them checked. Throws MESH_PORT_TAKEN. */
+/**
+ * The service a publication becomes: each open port chosen, all of them checked, with its
+ * VIP. Throws MESH_PORT_TAKEN, MESH_VIP_TAKEN, and InputError for a VIP that nobody may have.
+ */
 export function settlePorts(
   publication: Publication,
   use: PortUse,
@@ -166,7 +172,8 @@ export function settlePorts(
     port.published = { first: chosen, last: chosen }
   }
   const settled = ports.map(port => ({ ...port, published: port.published! }))
-  const service: Service = { ...publication, ports: settled, vip: null, declaredBy, problems: [] }
+  const vip = settleVip(publication, use.services, use.vipPool)
+  const service: Service = { ...publication, ports: settled, vip, declaredBy, problems: [] }
   checkPublication(service, use, declaredBy)
   return service
 }

@@ -37,13 +37,7 @@ export function parseVip(text: string, field = 'vip'): string {
 
 /** Throws InputError unless a service may have the address: one of the pool that is not kept. */
 export function checkVip(address: string, pool: string | null, field = 'vip'): void {
-  if (pool === null)
-    throw new InputError(
-      field,
-      address,
-      'this mesh has no VIPs',
-      'write none, or start every meshd with a --vip-pool',
-    )
+  if (pool === null) throw withoutVips(address, field)
   const offset = offsetIn(pool, address)
   if (offset === null)
     throw new InputError(
@@ -119,7 +113,9 @@ export function settleVip(
       `give ${name} the VIP ${vip}: service ${owner.name} has it; write auto, or another address of the pool`,
     )
   }
-  if (endpointMode === 'dnsrr' || pool === null) return null
+  if (endpointMode === 'dnsrr') return null
+  if (pool === null && ports.length === 0) throw withoutVips('auto')
+  if (pool === null) return null
   const former = services.find(each => each.name === name)?.vip ?? null
   if (former !== null && offsetIn(pool, former) !== null) return former
   try {
@@ -128,6 +124,11 @@ export function settleVip(
     if (ports.length > 0 && error instanceof MeshError && error.code === 'MESH_VIP_TAKEN') return null
     throw error
   }
+}
+
+function withoutVips(value: string, field = 'vip'): InputError {
+  const remedy = 'write none and publish a port, or start every meshd with a --vip-pool'
+  return new InputError(field, value, 'this mesh has no VIPs', remedy)
 }
 
 /** FNV-1a, 32 bits: the same for the same name on every node, for ever. */

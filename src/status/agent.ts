@@ -4,6 +4,7 @@
  */
 import type { PortRange, Protocol } from '../model/ports.js'
 import type { Publication } from '../model/publication.js'
+import type { GivenField, ServiceFields } from '../model/service-fields.js'
 import type {
   AdoptView,
   ApplyView,
@@ -12,19 +13,20 @@ import type {
   NamesView,
   NodeView,
   PublishView,
+  RemoveView,
   ServiceView,
   StatusView,
   UnpublishView,
   VersionView,
 } from './views.js'
 
-/** Fields of a service that a person wrote; the others of a Publication are defaults. */
-export type GivenField = 'selector' | 'endpoints' | 'scheduler' | 'drain'
-
 export interface PublishOptions {
   /** Answer only when the port answers: the pass is over and an endpoint is ready. */
   readonly wait: boolean
-  /** So that adding a port to a service leaves its other settings alone. */
+  /**
+   * Fields that a person wrote; the others of the publication are defaults. So adding a
+   * port to a service leaves its other settings alone.
+   */
   readonly given: ReadonlySet<GivenField>
 }
 
@@ -38,7 +40,13 @@ export interface PortKey {
 export interface Agent {
   /** Adds ports and endpoints to the service of that name, or makes it. */
   publish(publication: Publication, options: PublishOptions): Promise<PublishView>
-  /** Takes one published port from the service; the service goes with its last port. */
+  /** Makes a service with a VIP or a name alone, published nowhere. Throws InputError where there is one of the name. */
+  createService(publication: Publication): Promise<PublishView>
+  /** Changes these fields of a service and nothing else. */
+  setService(name: string, fields: ServiceFields): Promise<PublishView>
+  /** Throws InputError for one that is published, unless `force` takes its ports away too. */
+  removeService(name: string, options: { readonly force: boolean }): Promise<RemoveView>
+  /** Takes one published port from the service, which goes with the last unless it has ports of its VIP. */
   unpublish(port: PortKey, service: string): Promise<UnpublishView>
   /**
    * Makes the ports of a Swarm service that Docker's ingress publishes ports of the mesh.

@@ -7,7 +7,14 @@ import { createServer, type RequestListener, type Server } from 'node:http'
 import { MeshError, reasonOf } from '../errors.js'
 import type { Agent } from './agent.js'
 import { findService, parsePortKey } from './find.js'
-import { readAdoptRequest, readApplyRequest, readPublishRequest } from './requests.js'
+import {
+  readAdoptRequest,
+  readApplyRequest,
+  readCreateRequest,
+  readPublishRequest,
+  readRemoveRequest,
+  readSetRequest,
+} from './requests.js'
 import { createHandler, type Route } from './router.js'
 import { claimSocket } from './socket.js'
 
@@ -93,6 +100,22 @@ function routesOf(agent: Agent, onCleaned: () => void): Route[] {
         const { publication, wait, given } = readPublishRequest(body)
         return agent.publish(publication, { wait, given })
       },
+    },
+    {
+      method: 'PUT',
+      path: '/v1/services/:name',
+      handle: ({ params, body }) =>
+        agent.createService(readCreateRequest({ ...(body as object), service: params.name })),
+    },
+    {
+      method: 'PATCH',
+      path: '/v1/services/:name',
+      handle: ({ params, body }) => agent.setService(params.name ?? '', readSetRequest(body ?? {})),
+    },
+    {
+      method: 'DELETE',
+      path: '/v1/services/:name',
+      handle: ({ params, body }) => agent.removeService(params.name ?? '', readRemoveRequest(body)),
     },
     {
       method: 'DELETE',

@@ -21,6 +21,8 @@ export interface Metrics {
   damagedPackets(count: number): void
   /** What is published now; endpoints that are gone are forgotten. */
   services(services: readonly ServiceView[]): void
+  /** VIPs given out, and how many the pool has. */
+  vips(used: number, size: number): void
   healthy(healthy: boolean): void
   /** All of it in Prometheus' text format. */
   text(): Promise<string>
@@ -64,6 +66,8 @@ export function createMetrics(version: string): Metrics {
     'TCP and UDP packets with a wrong checksum that came to the sandbox',
   )
   const published = gauge('mesh_services', 'Services published')
+  const vips = gauge('mesh_vips', 'VIPs that services have')
+  const vipPool = gauge('mesh_vip_pool_size', 'VIPs there are for services')
   const connections = gauge(
     'mesh_destination_connections',
     'Established connections of an endpoint, as IPVS counts them',
@@ -116,6 +120,10 @@ export function createMetrics(version: string): Metrics {
           if (endpoint.state === 'ready') ready.inc({ service: service.name, published: endpoint.published })
         }
       }
+    },
+    vips(used, size) {
+      vips.set(used)
+      vipPool.set(size)
     },
     healthy: value => healthy.set(value ? 1 : 0),
     text: () => registry.metrics(),

@@ -4,30 +4,52 @@
  */
 import { z } from 'zod'
 import { InputError } from '../errors.js'
-import { parseDrain } from '../model/duration.js'
-import { parseEndpoint } from '../model/endpoint.js'
 import { parseServiceName } from '../model/names.js'
 import { parsePortSpec } from '../model/ports.js'
-import { type Publication, publicationOf } from '../model/publication.js'
-import { parseSelector } from '../model/selector.js'
-import { type Scheduler, schedulers } from '../model/service.js'
-import type { GivenField } from './agent.js'
+import { checkService, type Publication, publicationOf } from '../model/publication.js'
+import {
+  type GivenField,
+  parseFields,
+  type ServiceFields,
+  type ServiceText,
+} from '../model/service-fields.js'
 
-const publishRequest = z.strictObject({
+const list = z.array(z.string()).optional()
+
+/** What may be said of any service. */
+const serviceRequest = z.strictObject({
+  /** `app=web,tier=front` */
+  selector: z.string().optional(),
+  /** `10.1.2.3:5432` each. */
+  endpoints: list,
+  scheduler: z.string().optional(),
+  /** `30s`, or seconds. */
+  drain: z.union([z.string(), z.number()]).optional(),
+  /** `auto`, `none` or an address. */
+  vip: z.string().optional(),
+  /** `8080:80/tcp` each. */
+  vipPorts: list,
+  endpointMode: z.string().optional(),
+  /** `600s`, or seconds. */
+  persistence: z.union([z.string(), z.number()]).optional(),
+  /** `version=canary:5` each. */
+  weights: list,
+  aliases: list,
+  scopes: list,
+}) satisfies z.ZodType<ServiceText>
+export type ServiceRequest = z.infer<typeof serviceRequest>
+
+const publishRequest = serviceRequest.extend({
   /** `web` */
   service: z.string(),
   /** `8888:80/tcp` each. */
   ports: z.array(z.string()).min(1),
-  /** `app=web,tier=front` */
-  selector: z.string().optional(),
-  /** `10.1.2.3:5432` each. */
-  endpoints: z.array(z.string()).optional(),
-  scheduler: z.string().optional(),
-  /** `30s`, or seconds. */
-  drain: z.union([z.string(), z.number()]).optional(),
   wait: z.boolean().optional(),
 })
 export type PublishRequest = z.infer<typeof publishRequest>
+
+const createRequest = serviceRequest.extend({ service: z.string() })
+export type CreateRequest = z.infer<typeof createRequest>
 
 const applyRequest = z.strictObject({ name: z.string().min(1), text: z.string() })
 export type ApplyRequest = z.infer<typeof applyRequest>
@@ -43,18 +65,37 @@ export interface Publishing {
 
 /** Throws InputError. */
 export function readPublishRequest(body: unknown): Publishing {
-  const request = check(publishRequest, body)
-  const given = new Set<GivenField>()
-  for (const field of ['selector', 'endpoints', 'scheduler', 'drain'] as const)
-    if (request[field] !== undefined) given.add(field)
-  const publication = publicationOf(parseServiceName(request.service), {
-    ports: request.ports.map(parsePortSpec),
-    selector: request.selector === undefined ? null : parseSelector(request.selector),
-    endpoints: (request.endpoints ?? []).map(text => parseEndpoint(text)),
-    ...(request.scheduler === undefined ? {} : { scheduler: parseScheduler(request.scheduler) }),
-    ...(request.drain === undefined ? {} : { drain: parseDrain(request.drain) }),
-  })
-  return { publication, wait: request.wait ?? false, given }
+  const { service, ports, wait, ...text } = check(publishRequest, body)
+  const fields = parseFields(text)
+  const publication = publicationOf(parseServiceName(service), { ...fields, ports: ports.map(parsePortSpec) })
+  return { publication, wait: wait ?? false, given: givenIn(fields) }
+}
+
+/** Throws InputError. */
+export function readCreateRequest(body: unknown): Publication {
+  const { service, ...text } = check(createRequest, body)
+  const publication = publicationOf(parseServiceName(service), parseFields(text))
+  checkService(publication)
+  return publication
+}
+
+/** What is to be changed of a service: at least one field. Throws InputError. */
+export function readSetRequest(body: unknown): ServiceFields {
+  const fields = parseFields(check(serviceRequest, body))
+  if (givenIn(fields).size > 0) return fields
+  throw new InputError('arguments', '', 'there is nothing to change', 'see `meshctl service set --help`')
+}
+
+const removeRequest = z.strictObject({ force: z.boolean().default(false) })
+export type RemoveRequest = z.input<typeof removeRequest>
+
+/** Throws InputError. No body is the same as an empty one. */
+export function readRemoveRequest(body: unknown): { readonly force: boolean } {
+  return check(removeRequest, body ?? {})
+}
+
+function givenIn(fields: ServiceFields): ReadonlySet<GivenField> {
+  return new Set(Object.keys(fields) as GivenField[])
 }
 
 /** Throws InputError. */
@@ -65,18 +106,6 @@ export function readApplyRequest(body: unknown): ApplyRequest {
 /** Throws InputError. No body is the same as an empty one. */
 export function readAdoptRequest(body: unknown): { readonly keep: boolean } {
   return check(adoptRequest, body ?? {})
-}
-
-function parseScheduler(text: string): Scheduler {
-  const scheduler = schedulers.find(name => name === text)
-  if (!scheduler)
-    throw new InputError(
-      'scheduler',
-      text,
-      'the kernel has no such scheduler',
-      `use ${schedulers.join(', ')}`,
-    )
-  return scheduler
 }
 
 function check<Schema extends z.ZodType>(schema: Schema, body: unknown): z.output<Schema> {

@@ -21,7 +21,7 @@ export interface Text {
 }
 
 export interface Route {
-  readonly method: 'GET' | 'POST' | 'DELETE'
+  readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
   /** `/v1/services/:name`. */
   readonly path: string
   readonly handle: (request: Request) => unknown

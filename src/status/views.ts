@@ -47,6 +47,22 @@ export interface EndpointView {
   readonly reason: string | null
 }
 
+/** A port of a service's VIP, and the port of its endpoints it leads to. */
+export interface VipPortView {
+  /** As `service create --port` takes it: `8080:80/tcp`. */
+  readonly spec: string
+  readonly protocol: string
+  /** `8080` or `5000-5009`. */
+  readonly port: string
+  readonly target: string
+}
+
+/** One endpoint as the VIP and the names of its service lead to it, whatever the port. */
+export interface VipEndpointView extends Omit<EndpointView, 'published'> {
+  /** Port where it answers whatever was asked for; 0: the target of the port that was asked for. */
+  readonly port: number
+}
+
 export interface ServiceView {
   readonly name: string
   readonly ports: readonly PortView[]
@@ -60,6 +76,23 @@ export interface ServiceView {
   /** What is wrong with the labels of the Swarm service of that name, a sentence each; what is published stays. */
   readonly problems: readonly string[]
   readonly endpoints: readonly EndpointView[]
+  /** Its address in the mesh; null: it has none. */
+  readonly vip: string | null
+  /** All ports of the VIP: those that were asked for, and the targets of published ports. */
+  readonly vipPorts: readonly VipPortView[]
+  /** Empty for a service that has no VIP and is published. */
+  readonly vipEndpoints: readonly VipEndpointView[]
+  /** What its name stands for: `vip`, or `dnsrr`: the endpoints. */
+  readonly endpointMode: string
+  /** Whole names by which it is found: `web.mesh`. */
+  readonly names: readonly string[]
+  readonly aliases: readonly string[]
+  /** Callers that share one of them see the service; none: all do. */
+  readonly scopes: readonly string[]
+  /** Seconds a client stays with its endpoint; 0: not at all. */
+  readonly persistence: number
+  /** `version=canary:5` each. */
+  readonly weights: readonly string[]
 }
 
 export interface TroubleView {
@@ -115,6 +148,17 @@ export interface StatusView {
   readonly repairs: readonly RepairView[]
   /** What is worth knowing and no trouble of this node, a sentence each. */
   readonly notes: readonly string[]
+  /** null: this mesh has no VIPs. */
+  readonly vips: VipsView | null
+}
+
+/** How much of the VIP pool is given out. */
+export interface VipsView {
+  /** `10.253.0.0/16` */
+  readonly pool: string
+  /** How many services it has VIPs for. */
+  readonly size: number
+  readonly used: number
 }
 
 /** One change the next pass would make. */
@@ -155,11 +199,22 @@ export interface AdoptView {
   readonly warnings: readonly string[]
 }
 
+/** A service that was removed. */
+export interface RemoveView {
+  readonly name: string
+  /** The VIP that is free again; null: it had none. */
+  readonly vip: string | null
+  /** Ports that are published no more, as `8888:80/tcp`. */
+  readonly removed: readonly string[]
+}
+
 /** What became of one service of a file. */
 export interface ApplyView {
   readonly name: string
   readonly result: 'created' | 'changed' | 'unchanged'
   readonly ports: readonly string[]
+  /** Its address in the mesh; null: it has none. */
+  readonly vip: string | null
   readonly warnings: readonly string[]
 }
 

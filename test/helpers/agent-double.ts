@@ -8,6 +8,9 @@ import { formatPort, formatRange } from '../../src/model/ports.js'
 import type { Publication } from '../../src/model/publication.js'
 import { publicationOf } from '../../src/model/publication.js'
 import type { Service } from '../../src/model/service.js'
+import type { ServiceFields } from '../../src/model/service-fields.js'
+import { formatVipPort, vipPortsOf } from '../../src/model/vip-ports.js'
+import { formatWeight } from '../../src/model/weights.js'
 import type { Agent, PortKey, PublishOptions } from '../../src/status/agent.js'
 import { sameRange } from '../../src/status/find.js'
 import type { EndpointView, NamesView, NodeView, ServiceView, StatusView } from '../../src/status/views.js'
@@ -40,6 +43,7 @@ export const aStatus: StatusView = {
   counts: { services: 1, ports: 1, endpoints: 2, ready: 1, connections: 4 },
   repairs: [],
   notes: [],
+  vips: { pool: '10.253.0.0/16', size: 65_533, used: 3 },
 }
 
 export function aNode(number: number, fields: Partial<NodeView> = {}): NodeView {
@@ -80,6 +84,28 @@ export class AgentDouble implements Agent {
     const warnings =
       this.endpoints.length === 0 ? [`nothing on this node answers for ${service.name} yet`] : []
     return { service: this.view(service), created, warnings }
+  }
+
+  async createService(publication: Publication) {
+    this.note('createService', publication)
+    const service = settlePorts(publication, this.use)
+    this.services.push(service)
+    return { service: this.view(service), created: true, warnings: [] }
+  }
+
+  async setService(name: string, fields: ServiceFields) {
+    this.note('setService', name, fields)
+    const former = this.serviceNamed(name)
+    const service = { ...former, ...fields, vip: fields.vip ?? former.vip }
+    this.services = this.services.map(each => (each === former ? service : each))
+    return { service: this.view(service), created: false, warnings: [] }
+  }
+
+  async removeService(name: string, { force }: { readonly force: boolean }) {
+    this.note('removeService', name, { force })
+    const { vip, ports } = this.serviceNamed(name)
+    this.services = this.services.filter(each => each.name !== name)
+    return { name, vip, removed: ports.map(formatPort) }
   }
 
   async unpublish(port: PortKey, name: string) {
@@ -138,7 +164,13 @@ export class AgentDouble implements Agent {
       ]
       return settlePorts(publicationOf(name, { ports }), this.use)
     })
-    return names.map(name => ({ name, result: 'created' as const, ports: ['30000:80/tcp'], warnings: [] }))
+    return names.map(name => ({
+      name,
+      result: 'created' as const,
+      ports: ['30000:80/tcp'],
+      vip: '10.253.0.9',
+      warnings: [],
+    }))
   }
 
   namesView: NamesView = {
@@ -187,6 +219,12 @@ export class AgentDouble implements Agent {
     return '# HELP mesh_healthy x\nmesh_healthy 1\n'
   }
 
+  private serviceNamed(name: string): Service {
+    const service = this.services.find(each => each.name === name)
+    if (!service) throw new MeshError('MESH_NOT_FOUND', `service "${name}": not published`)
+    return service
+  }
+
   private nodeNamed(name: string): NodeView {
     const view = this.nodeViews.find(each => each.name === name)
     if (!view) throw new MeshError('MESH_NOT_FOUND', `node ${name}: there is no such node`)
@@ -199,6 +237,7 @@ export class AgentDouble implements Agent {
       snapshot: { containers: [], swarmServices: [], swarmPorts: [], declarations: null },
       listeners: [],
       reserved: [],
+      vipPool: '10.253.0.0/16',
     }
   }
 
@@ -225,7 +264,23 @@ export class AgentDouble implements Agent {
       selector: service.selector,
       origin: 'meshctl',
       problems: [],
-      endpoints: this.endpoints,
+      endpoints: service.ports.length > 0 ? this.endpoints : [],
+      vip: service.vip,
+      vipPorts: vipPortsOf(service).map(port => ({
+        spec: formatVipPort(port),
+        protocol: port.protocol,
+        port: formatRange(port.port),
+        target: formatRange(port.target),
+      })),
+      vipEndpoints: (service.vip === null && service.ports.length > 0 ? [] : this.endpoints).map(
+        ({ published, ...each }) => ({ ...each, port: 0, active: 1 }),
+      ),
+      endpointMode: service.endpointMode,
+      names: [`${service.name}.mesh`, ...service.aliases.map(alias => `${alias}.mesh`)],
+      aliases: service.aliases,
+      scopes: service.scopes,
+      persistence: service.persistence,
+      weights: service.weights.map(formatWeight),
     }
   }
 }

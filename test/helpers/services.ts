@@ -31,3 +31,16 @@ export function aService(name: string, published: number, fields: Partial<Servic
     ...fields,
   }
 }
+
+/** What the API tells of a service that has no VIP. */
+export const withoutVip = {
+  vip: null,
+  vipPorts: [],
+  vipEndpoints: [],
+  endpointMode: 'vip',
+  names: [],
+  aliases: [],
+  scopes: [],
+  persistence: 0,
+  weights: [],
+}

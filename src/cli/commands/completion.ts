@@ -52,13 +52,14 @@ export const completion: Command<Arguments> = {
   },
 }
 
+const innerNaming = ['service inspect', 'service set', 'service rm']
 /** Commands that a service's name may follow. */
-const naming = ['inspect', 'publish', 'unpublish', 'adopt', 'release']
+const naming = ['inspect', 'publish', 'unpublish', 'adopt', 'release', ...innerNaming]
 
 /** What may follow, besides what the parser knows: names of services, where one is expected. */
 export async function completeServices(words: readonly string[]): Promise<string[]> {
-  const [, command] = words
-  if (!naming.includes(command ?? '')) return []
+  const [, command = '', inner = ''] = words
+  if (!naming.includes(command === 'service' ? `service ${inner}` : command)) return []
   const services = await createClient(process.env.MESH_SOCKET || defaultSocket)
     .list(1)
     .catch(() => [])

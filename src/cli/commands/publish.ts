@@ -3,21 +3,18 @@
  */
 import { InputError, MeshError } from '../../errors.js'
 import { parseDuration } from '../../model/duration.js'
-import { schedulers } from '../../model/service.js'
 import { type PublishRequest, readPublishRequest } from '../../status/requests.js'
 import { createClient } from '../client.js'
-import { type Command, example, listOf, show, warn } from '../command.js'
+import { type Command, example, show, warn } from '../command.js'
+import { type ServiceArguments, serviceOptions, serviceText } from '../service-options.js'
 import { publishedText } from '../text.js'
 
 /** Name of the one positional: yargs wants the many ones last, people want the service there. */
 const words = 'SPEC-SERVICE'
 
-interface Arguments {
+interface Arguments extends ServiceArguments {
   readonly [words]: string[] | undefined
-  readonly selector: string | undefined
-  readonly endpoint: string | string[] | undefined
-  readonly scheduler: string | undefined
-  readonly drain: string | undefined
+  readonly vip: string | undefined
   readonly wait: boolean | undefined
   readonly timeout: string
 }
@@ -37,27 +34,12 @@ SERVICE is a Swarm service, a compose service (service or project/service) or a
 container; with --selector or --endpoint it is any name you like.`,
         )
         .positional(words, { type: 'string', array: true, describe: 'ports, then the service' })
-        .option('selector', {
+        .options(serviceOptions)
+        .option('vip', {
           type: 'string',
           requiresArg: true,
-          describe: 'containers with these labels answer: k=v,…',
-        })
-        .option('endpoint', {
-          type: 'string',
-          requiresArg: true,
-          describe: 'ADDRESS[:PORT] that answers too; node:PORT is a process on this node; may be repeated',
-        })
-        .option('scheduler', {
-          type: 'string',
-          requiresArg: true,
-          describe: `how connections are spread: ${schedulers.join(' ')}`,
-          defaultDescription: 'rr',
-        })
-        .option('drain', {
-          type: 'string',
-          requiresArg: true,
-          describe: 'how long a leaving endpoint keeps its connections at most',
-          defaultDescription: '30s',
+          describe: 'its address in the mesh: one of the VIP pool, auto, or none',
+          defaultDescription: 'auto',
         })
         .option('wait', {
           type: 'boolean',
@@ -85,14 +67,11 @@ container; with --selector or --endpoint it is any name you like.`,
         'SPEC or SERVICE is missing',
         'write for example: meshctl publish 8888:80 web',
       )
-    const endpoints = listOf(args.endpoint)
     const request: PublishRequest = {
+      ...serviceText(args),
       service,
       ports: given.slice(0, -1),
-      ...(args.selector === undefined ? {} : { selector: args.selector }),
-      ...(endpoints === undefined ? {} : { endpoints }),
-      ...(args.scheduler === undefined ? {} : { scheduler: args.scheduler }),
-      ...(args.drain === undefined ? {} : { drain: args.drain }),
+      ...(args.vip === undefined ? {} : { vip: args.vip }),
       ...(args.wait ? { wait: true } : {}),
     }
     readPublishRequest(request)

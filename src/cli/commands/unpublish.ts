@@ -21,7 +21,8 @@ export const unpublish: Command<Arguments> = {
           `meshctl unpublish SPEC SERVICE
 
 SPEC is the published port, 8888 or 53/udp, or the whole SPEC it was published with.
-New connections are refused at once; the service goes with its last port.`,
+New connections are refused at once. The service goes with its last port, unless it has
+ports of its VIP (meshctl service rm).`,
         )
         .positional('spec', { type: 'string', demandOption: true, describe: 'published port' })
         .positional('service', { type: 'string', demandOption: true, describe: 'name of the service' }),
@@ -31,9 +32,13 @@ New connections are refused at once; the service goes with its last port.`,
   handler: async args => {
     const port = formatPortKey(parsePortKey(args.spec))
     const view = await createClient(args.socket).unpublish(port, parseServiceName(args.service))
-    const rest = view.service
-      ? `still published on ${view.service.ports.map(({ spec }) => spec).join(', ')}`
-      : 'nothing of it is published any more'
+    const left = view.service?.ports.map(({ spec }) => spec) ?? []
+    const rest =
+      left.length > 0
+        ? `still published on ${left.join(', ')}`
+        : view.service
+          ? `nothing of it is published any more; it stays, as ${view.service.names.join(', ')}`
+          : 'nothing of it is published any more'
     show(args, view, `${view.name} no longer answers on ${view.removed.join(', ')}; ${rest}`)
   },
 }

@@ -12,7 +12,13 @@ import { parseLabels } from '../../../src/sources/swarm-labels.js'
 import { containerSnapshot } from '../../helpers/containers.js'
 import { aService } from '../../helpers/services.js'
 
-const use: PortUse = { services: [], snapshot: containerSnapshot([]), listeners: [], reserved: [] }
+const use: PortUse = {
+  services: [],
+  snapshot: containerSnapshot([]),
+  listeners: [],
+  reserved: [],
+  vipPool: '10.9.0.8/29',
+}
 const settle: Settle = (publication, services) =>
   settlePorts(publication, { ...use, services }, { first: 30_000, last: 30_009 }, 'swarm')
 
@@ -50,6 +56,43 @@ t.test('a port that is left to the mesh is chosen once', async t => {
     declaring('api', '80'),
   )
   t.same(told(second), ['web 30000:80/tcp 8888:80/tcp swarm', 'api 30001:80/tcp swarm'])
+})
+
+t.test('what labels declare has a VIP, and keeps it; without published ports too', async t => {
+  const first = after([], declaring('web', '8888:80'))
+  const { vip } = first[0]!
+  t.match(vip, /^10\.9\.0\.1[0-4]$/)
+  const second = after(first, declaring('web', '8889:80', { 'mesh.port': '80:8080' }))
+  t.match(second, [{ vip, vipPorts: [{ port: { first: 80 }, target: { first: 8080 } }] }])
+  const inner = parseLabels('web', { 'mesh.port': '80:8080' })!
+  t.match(after(second, inner), [{ name: 'web', vip, ports: [], declaredBy: 'swarm' }])
+  t.match(after(second, parseLabels('web', { 'mesh.publish': '1:1', 'mesh.vip': 'none' })!), [{ vip: null }])
+  t.match(after(second, parseLabels('web', { 'mesh.endpoint-mode': 'dnsrr' })!), [{ vip: null, ports: [] }])
+  const free = ['10', '11', '12'].map(last => `10.9.0.${last}`).find(address => address !== vip)!
+  const moved = after(second, parseLabels('web', { 'mesh.port': '80', 'mesh.vip': free })!)
+  t.match(moved, [{ vip: free }])
+  t.equal(
+    after(moved, parseLabels('web', { 'mesh.port': '80', 'mesh.vip': free })!),
+    moved,
+    'and stays the same',
+  )
+})
+
+t.test('a VIP that another service has is refused, and one may come when it is free', async t => {
+  const others = [10, 11, 12, 13, 14].map(i => aService(`s${i}`, i, { vip: `10.9.0.${i}` }))
+  const first = after(others, declaring('web', '8888:80'), parseLabels('db', { 'mesh.vip': '10.9.0.10' })!)
+  t.match(told(first).slice(5), [
+    'web 8888:80/tcp swarm',
+    /^db swarm ! label mesh\.port: "": there is no port, published or of the VIP/,
+  ])
+  t.equal(first[5]?.vip, null, 'published all the same')
+  t.equal(after(first, declaring('web', '8888:80'), parseLabels('db', { 'mesh.vip': '10.9.0.10' })!), first)
+  const db = parseLabels('db', { 'mesh.vip': '10.9.0.10', 'mesh.port': '5432' })!
+  t.match(told(after(others, db)).slice(5), [/^db swarm ! give db the VIP 10\.9\.0\.10: service s10 has it/])
+  t.match(told(after(others, parseLabels('db', { 'mesh.port': '5432' })!)).slice(5), [
+    /^db swarm ! .*all 5 addresses/,
+  ])
+  t.match(after(first.slice(1), declaring('web', '8888:80')).at(-1), { name: 'web', vip: '10.9.0.10' })
 })
 
 t.test('what meshctl published is left alone, and the labels are told about it', async t => {

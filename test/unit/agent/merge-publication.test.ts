@@ -1,5 +1,5 @@
 import t from 'tap'
-import { keepChosen, mergePublication } from '../../../src/agent/merge-publication.js'
+import { keepChosen, mergePublication, withFields } from '../../../src/agent/merge-publication.js'
 import { formatPort, parsePortSpec } from '../../../src/model/ports.js'
 import { publicationOf } from '../../../src/model/publication.js'
 import type { Service } from '../../../src/model/service.js'
@@ -22,6 +22,42 @@ t.test('publishing again adds ports and endpoints, and changes no setting that w
   t.match(merged, { endpoints: [endpoint], scheduler: 'lc', drain: 5, selector: { app: 'web' } })
   t.equal(mergePublication(merged, merged as Service, new Set()).endpoints.length, 1)
   t.equal(mergePublication(asked, undefined, new Set()), asked)
+})
+
+t.test('publishing again leaves VIP, names and scopes alone, unless they are given', async t => {
+  const former = {
+    ...serviceWith('8888:80'),
+    vip: '10.253.1.3',
+    persistence: 600,
+    aliases: ['shop'],
+    scopes: ['team-a'],
+    weights: [{ label: 'v', value: '2', weight: 5 }],
+  }
+  const asked = publicationOf('web', { ports: ports('8889:80'), scopes: ['team-b'], persistence: 5 })
+  t.match(mergePublication(asked, former, new Set(['persistence'])), {
+    vip: 'auto',
+    persistence: 5,
+    aliases: ['shop'],
+    scopes: ['team-a'],
+    weights: [{ weight: 5 }],
+  })
+  t.equal(mergePublication(asked, { ...former, vip: null }, new Set()).vip, 'none', 'it was to have none')
+  t.equal(mergePublication({ ...asked, vip: 'auto' }, { ...former, vip: null }, new Set(['vip'])).vip, 'auto')
+})
+
+t.test('setting changes what is given and nothing else', async t => {
+  const former = { ...serviceWith('8888:80'), vip: '10.253.1.3', aliases: ['shop'], drain: 7 }
+  const { vip, ...others } = former
+  t.same(withFields(former, {}), { ...others, vip: 'auto' })
+  t.same(withFields(former, { aliases: [], drain: 5 }), { ...others, vip: 'auto', aliases: [], drain: 5 })
+  t.equal(withFields(former, { vip: '10.253.9.9' }).vip, '10.253.9.9')
+  t.equal(withFields({ ...former, vip: null }, { drain: 5 }).vip, 'none')
+  t.equal(withFields({ ...former, vip: null, endpointMode: 'dnsrr' }, { endpointMode: 'vip' }).vip, 'auto')
+  const weights = [{ label: 'v', value: '2', weight: 5 }]
+  t.equal(withFields(former, { weights }).scheduler, 'wrr', 'lc takes no account of weights')
+  t.equal(withFields({ ...former, scheduler: 'wlc' }, { weights }).scheduler, 'wlc')
+  t.equal(withFields(former, { weights, scheduler: 'sed' }).scheduler, 'sed')
+  t.equal(withFields(former, { weights: [] }).scheduler, 'lc')
 })
 
 t.test('a file keeps the ports that were chosen for it', async t => {

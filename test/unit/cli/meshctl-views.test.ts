@@ -17,7 +17,7 @@ t.test('ls is a table for people and JSON for programs', async t => {
   const { agent, run } = await serve(t)
   t.match(await run('ls'), { status: 0, stdout: /^nothing is published; try: meshctl publish/ })
   t.equal((await run('ls', '-o', 'json')).stdout, '[]\n')
-  agent.services = [aService('a', 80), aService('shop/web', 8888, { scheduler: 'wlc' })]
+  agent.services = [aService('a', 80), aService('shop/web', 8888, { scheduler: 'wlc', vip: '10.253.1.3' })]
   agent.endpoints = [
     anEndpoint(),
     anEndpoint({ published: '53/udp' }),
@@ -26,9 +26,9 @@ t.test('ls is a table for people and JSON for programs', async t => {
   t.equal(
     (await run('ls')).stdout,
     [
-      'SERVICE   PORTS        READY  SCHEDULER  CONNECTIONS  FROM',
-      'a         80:80/tcp    1/2    rr         6            meshctl',
-      'shop/web  8888:80/tcp  1/2    wlc        6            meshctl',
+      'SERVICE   PORTS        VIP         READY  SCHEDULER  CONNECTIONS  FROM',
+      'a         80:80/tcp    -           1/2    rr         6            meshctl',
+      'shop/web  8888:80/tcp  10.253.1.3  1/2    wlc        9            meshctl',
       '',
     ].join('\n'),
   )
@@ -84,6 +84,7 @@ running   1h1m1s
 health    healthy
 services  1 on 1 port
 endpoints 1 ready of 2, 4 connections
+vips      3 of 65533 in 10.253.0.0/16
 last pass 2025-01-02T03:04:05.000Z, full, 12.5 ms, 3 changes, 0 failures
 
 SOURCE  STATE
@@ -142,6 +143,7 @@ t.test('every command has help with an example', async t => {
     'status',
     'plan',
     'apply',
+    'service',
     'node',
     'clean',
     'completion',

@@ -40,6 +40,7 @@ const use = (fields: Partial<PortUse> = {}): PortUse => ({
   snapshot: containerSnapshot([]),
   listeners: [],
   reserved: reservedPorts,
+  vipPool: null,
   ...fields,
 })
 /** The refusal's message, or null. */

@@ -67,7 +67,8 @@ t.test('auto keeps what the service has, unless that is no longer in the pool', 
   const web = aService('web', 80, { vip: '10.253.7.7' })
   t.equal(settleVip(asking('web'), [web], pool), '10.253.7.7')
   t.equal(settleVip(asking('web'), [web], '10.9.0.0/16')?.startsWith('10.9.'), true)
-  t.equal(settleVip(asking('web'), [web], null), null)
+  t.equal(settleVip(asking('web', 'auto', { ports: web.ports }), [web], null), null)
+  t.throws(() => settleVip(asking('web'), [web], null), /this mesh has no VIPs/)
 })
 
 t.test('none is none, and a name that stands for its endpoints has none', async t => {

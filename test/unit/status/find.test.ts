@@ -4,6 +4,7 @@
 import t from 'tap'
 import { findService, formatPortKey, parsePortKey } from '../../../src/status/find.js'
 import type { ServiceView } from '../../../src/status/views.js'
+import { withoutVip } from '../../helpers/services.js'
 
 function view(name: string, ...ports: string[]): ServiceView {
   return {
@@ -18,6 +19,7 @@ function view(name: string, ...ports: string[]): ServiceView {
     origin: 'meshctl',
     problems: [],
     endpoints: [],
+    ...withoutVip,
   }
 }
 

@@ -6,6 +6,7 @@ import type { Change } from '../../../src/kernel/change.js'
 import { createMetrics } from '../../../src/status/metrics.js'
 import type { ServiceView } from '../../../src/status/views.js'
 import { anEndpoint } from '../../helpers/agent-double.js'
+import { withoutVip } from '../../helpers/services.js'
 
 const added: Change = { type: 'add', object: { kind: 'timeouts', tcp: 1, tcpFin: 1, udp: 1 } }
 
@@ -27,6 +28,7 @@ function web(...endpoints: ServiceView['endpoints'][number][]): ServiceView {
     origin: 'meshctl',
     problems: [],
     endpoints,
+    ...withoutVip,
   }
 }
 

@@ -1,0 +1,43 @@
+/**
+ * What the API tells of an endpoint, whatever leads to it. Pure.
+ */
+import type { DestinationReading } from '../kernel/objects.js'
+import { shortId } from '../model/container.js'
+import type { Endpoint, MeshService } from '../model/mesh.js'
+import type { EndpointState, EndpointView } from '../status/views.js'
+
+export interface ViewInput {
+  readonly service: MeshService
+  readonly origin: string
+  /** Domain of the mesh's names, `mesh`; null: there are none. */
+  readonly domain: string | null
+  /** Mesh address (or given address) of an endpoint; null: none could be had. */
+  readonly addressOf: (endpoint: Endpoint) => string | null
+  readonly readings: ReadonlyMap<string, DestinationReading>
+  /** What failed for the endpoint in the last pass, or null. */
+  readonly failureOf: (endpoint: Endpoint) => string | null
+}
+
+export type EndpointPart = Pick<EndpointView, 'container' | 'id' | 'address' | 'state' | 'weight' | 'reason'>
+
+const reasons: Readonly<Record<Exclude<EndpointState, 'ready' | 'failed'>, string>> = {
+  starting: 'its health check has not passed yet',
+  unhealthy: 'its health check fails',
+  paused: 'the container is paused',
+  leaving: 'it was told to stop, or its node is draining; connections it has may end',
+}
+
+export function endpointPart(endpoint: Endpoint, input: ViewInput): EndpointPart {
+  const address = input.addressOf(endpoint)
+  const failure =
+    address === null ? 'no address left in the node’s subnet of the pool' : input.failureOf(endpoint)
+  const state: EndpointState = failure ? 'failed' : endpoint.state
+  return {
+    container: endpoint.id === endpoint.name ? null : endpoint.name,
+    id: endpoint.id === endpoint.name ? null : shortId(endpoint.id),
+    address,
+    state,
+    weight: state === 'ready' ? endpoint.weight : 0,
+    reason: failure ?? (endpoint.state === 'ready' ? null : reasons[endpoint.state]),
+  }
+}
