@@ -96,7 +96,7 @@ export function planRules(
   const cluster = membership ? clusterRules(sandbox, membership, stack) : alone
   const rules = (place: Place, table: Table, name: string, text: string[]) =>
     chain(place, table, name, text, family)
-  const from = (place: Place, table: Table, builtIn: string, to: string, match = '') =>
+  const enter = (place: Place, table: Table, builtIn: string, to: string, match = '') =>
     jump(place, table, builtIn, to, match, family)
   return [
     rules('host', 'nat', chains.dnat, [
@@ -125,11 +125,11 @@ export function planRules(
       `-o ${meshLink} -m conntrack --ctstate RELATED,ESTABLISHED,DNAT -j ACCEPT`,
     ]),
     rules('host', 'filter', chains.input, [`-i ${meshLink} -j ACCEPT`, ...cluster.input]),
-    from('host', 'nat', 'PREROUTING', chains.dnat, '-m addrtype --dst-type LOCAL'),
-    from('host', 'nat', 'OUTPUT', chains.dnat, '-m addrtype --dst-type LOCAL'),
-    from('host', 'nat', 'POSTROUTING', chains.snat),
-    from('host', 'filter', 'FORWARD', chains.forward),
-    from('host', 'filter', 'INPUT', chains.input),
+    enter('host', 'nat', 'PREROUTING', chains.dnat, '-m addrtype --dst-type LOCAL'),
+    enter('host', 'nat', 'OUTPUT', chains.dnat, '-m addrtype --dst-type LOCAL'),
+    enter('host', 'nat', 'POSTROUTING', chains.snat),
+    enter('host', 'filter', 'FORWARD', chains.forward),
+    enter('host', 'filter', 'INPUT', chains.input),
     rules('mesh', 'mangle', chains.mark, [
       ...protocols.map(
         protocol => `-i ${uplink} -p ${protocol} -j SET --map-set ${portSet[protocol]} dst --map-mark`,
@@ -139,7 +139,7 @@ export function planRules(
     ...(membership
       ? [
           rules('mesh', 'mangle', chains.stamp, cluster.stamp),
-          from('mesh', 'mangle', 'POSTROUTING', chains.stamp, `-o ${overlayLink}`),
+          enter('mesh', 'mangle', 'POSTROUTING', chains.stamp, `-o ${overlayLink}`),
         ]
       : []),
     rules('mesh', 'nat', chains.snat, [
@@ -157,8 +157,8 @@ export function planRules(
       ...cluster.forward,
       `-j REJECT --reject-with ${stack.refusal}`,
     ]),
-    from('mesh', 'mangle', 'PREROUTING', chains.mark),
-    from('mesh', 'nat', 'POSTROUTING', chains.snat),
-    from('mesh', 'filter', 'FORWARD', chains.forward),
+    enter('mesh', 'mangle', 'PREROUTING', chains.mark),
+    enter('mesh', 'nat', 'POSTROUTING', chains.snat),
+    enter('mesh', 'filter', 'FORWARD', chains.forward),
   ]
 }
