@@ -57,7 +57,7 @@ export function combine(snapshots: ReadonlyMap<string, ServiceSnapshot>): Combin
       const who = `${origins.get(holder)}${holder === service.name ? '' : ` for service ${holder}`}`
       clashes.push({
         origin,
-        reason: `service ${service.name} is left out: ${who} publishes ${clash} already`,
+        reason: `service ${service.name} is left out: ${who} has ${clash} already`,
       })
     }
   }

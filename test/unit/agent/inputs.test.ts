@@ -2,7 +2,7 @@
  * What other nodes tell, as it comes into the loop.
  */
 import t from 'tap'
-import { Collected } from '../../../src/agent/inputs.js'
+import { Collected, combine } from '../../../src/agent/inputs.js'
 import type { ClusterNode, Reach, RemoteContainer } from '../../../src/model/cluster.js'
 import { createMerge } from '../../../src/model/mesh.js'
 import { container, containerSnapshot } from '../../helpers/containers.js'
@@ -120,4 +120,35 @@ t.test('a process of another node is reached in the mesh, as long as that node i
   reach.set('node2', 'reached')
   hear([1, 3])
   t.strictSame(found(), ['remote 10.254.1.2 ready', external], 'it needs no agent')
+})
+
+t.test("a VIP, like a port, is one service's: what is stored comes before what files say", async t => {
+  const { services, clashes } = combine(
+    new Map([
+      ['store', { services: [aService('web', 80, { vip: '10.253.1.3' })] }],
+      ['/a.yaml', { services: [aService('db', 81, { vip: '10.253.1.3' }), aService('api', 82)] }],
+    ]),
+  )
+  t.same(
+    services.map(({ name }) => name),
+    ['web', 'api'],
+  )
+  t.match(clashes, [
+    { origin: '/a.yaml', reason: 'service db is left out: store for service web has VIP 10.253.1.3 already' },
+  ])
+})
+
+t.test('a service is served by a published port, a VIP or its name, and only declared without', async t => {
+  const { collected } = threeNodes()
+  const one = { first: 80, last: 80 }
+  const vipPorts = [{ protocol: 'tcp' as const, port: one, target: one }]
+  collected.putServices('store', {
+    services: [
+      aService('declared', 1, { ports: [], declaredBy: 'swarm' }),
+      aService('inner', 1, { ports: [], vip: '10.253.1.3', vipPorts }),
+      aService('names', 1, { ports: [], endpointMode: 'dnsrr' }),
+      aService('outer', 8888),
+    ],
+  })
+  t.equal(collected.inputs.services.map(({ name }) => name).join(' '), 'inner names outer')
 })

@@ -21,8 +21,10 @@ interface Answer {
 }
 
 function ask(socketPath: string, method: string, path: string, body?: unknown): Promise<Answer> {
+  const sent = body === undefined ? '' : typeof body === 'string' ? body : JSON.stringify(body)
+  const headers = { 'Content-Length': Buffer.byteLength(sent) }
   return new Promise((resolve, reject) => {
-    const outgoing = request({ socketPath, method, path, agent: false }, response => {
+    const outgoing = request({ socketPath, method, path, headers, agent: false }, response => {
       let text = ''
       response.setEncoding('utf8').on('data', part => {
         text += part
@@ -34,7 +36,7 @@ function ask(socketPath: string, method: string, path: string, body?: unknown): 
       })
     })
     outgoing.on('error', reject)
-    outgoing.end(body === undefined ? '' : typeof body === 'string' ? body : JSON.stringify(body))
+    outgoing.end(sent)
   })
 }
 
@@ -89,6 +91,51 @@ t.test('publishes, lists, inspects by name and port, and unpublishes', async t =
   })
   t.match((await ask(socket, 'DELETE', '/v1/services/shop%2Fweb/ports/53:53%2Fudp')).json, { service: null })
   t.same((await ask(socket, 'GET', '/v1/services')).json, [])
+})
+
+t.test('creates services, changes what is given of them, and removes them', async t => {
+  const { agent, socket } = await serve(t)
+  const created = await ask(socket, 'PUT', '/v1/services/shop%2Fweb', {
+    vipPorts: ['8080:80'],
+    vip: '10.253.1.3',
+  })
+  t.match(created.json, {
+    created: true,
+    service: { name: 'shop/web', vip: '10.253.1.3', vipPorts: [{ spec: '8080:80/tcp' }], ports: [] },
+  })
+  const set = await ask(socket, 'PATCH', '/v1/services/shop%2Fweb', { weights: ['v=2:5'], persistence: 60 })
+  t.match(set.json, { created: false, service: { weights: ['v=2:5'], persistence: 60, vip: '10.253.1.3' } })
+  t.same(agent.calls.at(-1)?.args, [
+    'shop/web',
+    { weights: [{ label: 'v', value: '2', weight: 5 }], persistence: 60 },
+  ])
+  t.same((await ask(socket, 'DELETE', '/v1/services/shop%2Fweb')).json, {
+    name: 'shop/web',
+    vip: '10.253.1.3',
+    removed: [],
+  })
+  t.same(agent.calls.at(-1)?.args, ['shop/web', { force: false }])
+  t.equal((await ask(socket, 'DELETE', '/v1/services/shop%2Fweb', { force: true })).status, 404)
+  for (const [method, body, field] of [
+    ['PUT', undefined, 'port'],
+    ['PUT', { vipPorts: '80' }, 'vipPorts'],
+    ['PUT', { port: ['80'] }, 'request'],
+    ['PATCH', {}, 'arguments'],
+    ['PATCH', { vip: 'yes' }, 'vip'],
+    ['DELETE', { force: 'yes' }, 'force'],
+  ] as const) {
+    const refused = await ask(socket, method, '/v1/services/web', body)
+    t.match(
+      refused,
+      { status: 400, json: { error: { code: 'MESH_BAD_INPUT', field } } },
+      `${method} ${field}`,
+    )
+  }
+  agent.failure = new MeshError('MESH_VIP_TAKEN', 'give web the VIP 10.253.1.3: service api has it')
+  t.match(await ask(socket, 'PUT', '/v1/services/web', { vipPorts: ['80'] }), {
+    status: 409,
+    json: { error: { code: 'MESH_VIP_TAKEN' } },
+  })
 })
 
 t.test('what was not given is told apart from what was given at its default', async t => {

@@ -1,0 +1,81 @@
+/**
+ * A service's VIP, names and endpoints as the API tells of them.
+ */
+import t from 'tap'
+import { serviceView } from '../../../src/agent/service-view.js'
+import type { DestinationReading } from '../../../src/kernel/objects.js'
+import { keyOf } from '../../../src/kernel/objects.js'
+import type { Endpoint } from '../../../src/model/mesh.js'
+import type { Service } from '../../../src/model/service.js'
+import { aService } from '../../helpers/services.js'
+
+const endpoint: Endpoint = {
+  id: '0123456789abcdef',
+  name: 'web-1',
+  kind: 'container',
+  attachment: '0123456789abcdef',
+  address: null,
+  port: null,
+  state: 'ready',
+  weight: 5,
+}
+
+function reading(port: number, target: number, active: number): [string, DestinationReading] {
+  const service = { protocol: 6, address: '10.253.1.3', port }
+  const object = {
+    kind: 'destination' as const,
+    service,
+    address: '10.254.0.3',
+    port: target,
+    weight: 5,
+    drainingSince: 0,
+  }
+  return [keyOf(object), { ...object, active, inactive: 1 } as DestinationReading]
+}
+
+function view(service: Service, domain: string | null = 'mesh') {
+  return serviceView({
+    service: { service, endpoints: [endpoint], callers: [] },
+    origin: 'meshctl',
+    domain,
+    addressOf: () => '10.254.0.3',
+    readings: new Map([reading(80, 80, 2), reading(8080, 90, 3), reading(81, 81, 7)]),
+    failureOf: () => null,
+  })
+}
+const range = (first: number, last = first) => ({ first, last })
+
+t.test('a VIP answers at its own ports and at targets of published ports, counted together', async t => {
+  const vipPorts = [{ protocol: 'tcp' as const, port: range(8080, 8081), target: range(90, 91) }]
+  const shown = view(
+    aService('shop/web', 8888, { vip: '10.253.1.3', vipPorts, aliases: ['www', 'www.local'] }),
+  )
+  t.match(shown, {
+    vip: '10.253.1.3',
+    vipPorts: [
+      { spec: '8080-8081:90-91/tcp', protocol: 'tcp', port: '8080-8081', target: '90-91' },
+      { spec: '80/tcp', protocol: 'tcp', port: '80', target: '80' },
+    ],
+    vipEndpoints: [
+      {
+        container: 'web-1',
+        id: '0123456789ab',
+        address: '10.254.0.3',
+        port: 0,
+        state: 'ready',
+        weight: 5,
+        active: 5,
+        inactive: 2,
+      },
+    ],
+    names: ['web.shop.mesh', 'www.mesh', 'www.local'],
+  })
+  t.equal(shown.endpoints.length, 1, 'published ports are told of as before')
+})
+
+t.test('a service without VIP shows its endpoints by its ports, or by its name', async t => {
+  t.match(view(aService('web', 8888)), { vip: null, vipPorts: [], vipEndpoints: [], names: ['web.mesh'] })
+  const named = view(aService('web', 1, { ports: [], endpointMode: 'dnsrr' }))
+  t.match(named, { vip: null, endpoints: [], vipEndpoints: [{ container: 'web-1', active: 0 }] })
+  t.same(view(aService('web', 8888), null).names, [], 'no names are answered')
+})
