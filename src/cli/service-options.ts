@@ -33,7 +33,10 @@ export const serviceOptions = {
   scheduler: option(`how connections are spread: ${schedulers.join(' ')}`, 'rr; wrr with weights'),
   drain: option('how long a leaving endpoint keeps its connections at most', '30s'),
   persist: option('a client stays with its endpoint for so long, as in 600s', 'none'),
-  weight: option('LABEL=VALUE:NUMBER, share of containers with that label; may be repeated', '1 each'),
+  weight: option(
+    'LABEL=VALUE:N, weight of containers with that label, or N%, share of all; may be repeated',
+    '1 each',
+  ),
   alias: option('another name, as in db; may be repeated'),
   scope: option('only callers that share one see the service; may be repeated', 'all callers'),
 } as const

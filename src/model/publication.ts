@@ -19,7 +19,7 @@ import {
   type VipPort,
 } from './service.js'
 import { checkVipPorts, formatVipPort } from './vip-ports.js'
-import { knowsWeights } from './weights.js'
+import { formatWeight, knowsWeights } from './weights.js'
 
 export interface Publication {
   readonly name: string
@@ -92,6 +92,14 @@ export function checkService(publication: Publication): void {
       scheduler,
       'it takes no account of weights',
       'use wrr, wlc or another that does, or no weights',
+    )
+  const percent = weights.reduce((sum, each) => sum + (each.percent ? each.weight : 0), 0)
+  if (percent > 100)
+    throw new InputError(
+      'weight',
+      weights.map(formatWeight).join(','),
+      `percentages come to ${percent} together`,
+      'leave it at 100 or less',
     )
   if (ports.length > 0 || endpointMode === 'dnsrr') return
   if (vip === 'none')

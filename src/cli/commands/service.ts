@@ -66,7 +66,7 @@ as with publish. meshctl publish makes ports of it public besides.`),
       ['service create db --port 5432', "containers called db, at db.mesh's own address"],
       ['service create web --selector tier=web,release=stable --port 8080:80/tcp --port 443', ''],
       ['service create web --port 80 --ip 10.253.1.3 --persist 600s', 'the address is chosen'],
-      ['service create api --port 80 --weight version=canary:5 --weight version=stable:95', ''],
+      ['service create api --port 80 --weight version=canary:5%', ''],
       ['service create cache --endpoint-mode dnsrr', 'a name for the endpoints, no address'],
     ),
   handler: async args => {
@@ -87,7 +87,7 @@ const set: Command<Settings> = {
 
 A list that is given replaces the one there is; none empties it. Works on published
 services too; their ports are for publish and unpublish.`),
-      ['service set web --weight version=canary:20', ''],
+      ['service set web --weight version=canary:20%', ''],
       ['service set web --weight none --scheduler rr', 'as it was before there were weights'],
       ['service set web --scope team-a --alias shop', ''],
       ['service set web --selector none', 'by its name again'],

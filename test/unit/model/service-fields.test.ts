@@ -59,6 +59,20 @@ t.test('a weight goes by a label, whose value may hold anything but a comma', as
     t.throws(() => parseWeight(text), bad(problem), text)
 })
 
+t.test('a percentage is the share of all together, and there are no more than a hundred', async t => {
+  t.same(parseWeight('version=canary:5%'), { label: 'version', value: 'canary', weight: 5, percent: true })
+  t.equal(formatWeight(parseWeight('version=canary:5%')), 'version=canary:5%')
+  t.throws(() => parseWeight('version=canary:101%'), bad(/101 is outside 0–100/))
+  const ports = [parsePortSpec('8888:80')]
+  const weighed = (...texts: string[]) =>
+    publicationOf('web', { ports, weights: texts.map(text => parseWeight(text)) })
+  t.doesNotThrow(() => checkService(weighed('v=1:60%', 'v=2:40%', 'v=3:500')))
+  t.throws(
+    () => checkService(weighed('v=1:60%', 'v=2:41%')),
+    bad(/^weight "v=1:60%,v=2:41%": percentages come to 101/),
+  )
+})
+
 t.test('persistence is whole seconds up to a day, or none', async t => {
   t.same(
     ['600s', 600, '1m30s', 'none', '0', '24h'].map(text => parsePersistence(text)),
