@@ -221,7 +221,12 @@ export class Reconciler {
     for (const [name, slice] of this.applied) if (next.slices.get(name) !== slice) before.push(slice)
     const wanted = stateOfSlices(after)
     const held = stateOfSlices(before)
-    if (held.size === 0 && wanted.size === 0) return []
+    if (held.size === 0 && wanted.size === 0) {
+      // What the kernel has no part in may have changed all the same: names, or who answers to one.
+      this.applied = next.slices
+      this.current = next.mesh
+      return []
+    }
     // Without fresh connection counts nothing may be taken for idle.
     const { changes, leaving } = this.changes(inputs, next, wanted, held, new Map())
     return this.apply(inputs, next, changes, leaving)
