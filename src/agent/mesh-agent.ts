@@ -5,6 +5,7 @@
 import { MeshError } from '../errors.js'
 import { keyOf } from '../kernel/objects.js'
 import { attachmentLink } from '../kernel/ownership.js'
+import { offsetIn } from '../model/ipv4.js'
 import type { Endpoint, MeshService } from '../model/mesh.js'
 import { lengthOf } from '../model/ports.js'
 import type { Publication } from '../model/publication.js'
@@ -192,7 +193,18 @@ export class MeshAgent implements Agent {
 
   private vipNotes(): string[] {
     const vips = this.vips()
-    return vips && vips.used >= vips.size ? [exhaustion(vips.size, vips.pool)] : []
+    if (!vips) return []
+    const outside = this.loop.collected.services.services.filter(
+      ({ vip }) => vip !== null && offsetIn(vips.pool, vip) === null,
+    )
+    return [
+      ...(vips.used >= vips.size ? [exhaustion(vips.size, vips.pool)] : []),
+      ...outside.map(
+        ({ name, vip }) =>
+          `service ${name}: its VIP ${vip} is outside the VIP pool ${vips.pool}; ` +
+          `another one: meshctl service set ${name} --ip auto`,
+      ),
+    ]
   }
 
   private async told({ name, created, warnings }: Changed): Promise<PublishView> {

@@ -66,8 +66,8 @@ export function requireIpv6(): void {
 }
 
 /** Throws MESH_UNSUPPORTED when this kernel cannot do what the publication asks for. */
-export async function requireOfKernel({ ports, scheduler }: Publication): Promise<void> {
-  if (ports.some(({ protocol }) => protocol === 'sctp') && !hasSctp())
+export async function requireOfKernel({ ports, vipPorts, scheduler }: Publication): Promise<void> {
+  if ([...ports, ...vipPorts].some(({ protocol }) => protocol === 'sctp') && !hasSctp())
     throw new MeshError(
       'MESH_UNSUPPORTED',
       "sctp: this kernel's IPVS was built without SCTP (CONFIG_IP_VS_PROTO_SCTP); publish tcp or udp, or boot a kernel that has it",
