@@ -26,7 +26,7 @@ export const apply: Command<Arguments> = {
         describe: 'mesh.yaml or docker-compose.yml; - reads standard input',
       }),
       ['apply -f mesh.yaml', ''],
-      ['apply -f docker-compose.yml', 'publishes its `ports:`'],
+      ['apply -f docker-compose.yml', 'its `ports:` and mesh labels'],
     ),
   handler: async args => {
     const fromInput = args.file === '-'
@@ -37,11 +37,13 @@ export const apply: Command<Arguments> = {
     })
     const results = await createClient(args.socket).apply({ name, text })
     warn(results.flatMap(each => each.warnings))
-    const rows = results.map(each => [each.name, each.result, each.ports.join(', ')])
+    const rows = results.map(each => [each.name, each.result, each.ports.join(', ') || '-', each.vip ?? '-'])
     show(
       args,
       results,
-      rows.length === 0 ? `${name} publishes nothing` : formatTable(['SERVICE', 'RESULT', 'PORTS'], rows),
+      rows.length === 0
+        ? `${name} publishes nothing`
+        : formatTable(['SERVICE', 'RESULT', 'PORTS', 'VIP'], rows),
     )
   },
 }

@@ -87,7 +87,12 @@ t.test('apply sends the file as it is, from a path or standard input', async t =
   const file = join(t.testdir({ 'mesh.yaml': 'a\nb\n' }), 'mesh.yaml')
   t.same(await run('apply', '-f', file), {
     status: 0,
-    stdout: 'SERVICE  RESULT   PORTS\na        created  30000:80/tcp\nb        created  30000:80/tcp\n',
+    stdout: [
+      'SERVICE  RESULT   PORTS         VIP',
+      'a        created  30000:80/tcp  10.253.0.9',
+      'b        created  30000:80/tcp  10.253.0.9',
+      '',
+    ].join('\n'),
     stderr: '',
   })
   t.same(agent.calls.at(-1)?.args, [{ name: file, text: 'a\nb\n' }])
