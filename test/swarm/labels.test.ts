@@ -37,9 +37,20 @@ t.test('a label publishes on every node, changes, and takes away', async t => {
   await swarm.published('api', '30000:80/tcp', '9000:80/tcp')
   await swarm.label('web', { 'mesh.publish': '8888:80' })
   await swarm.published('web', '8888:80/tcp')
-  const gone = performance.now()
-  await swarm.label('api', { 'mesh.publish': null })
+  const { vip } = await client(one).inspect('api')
+  t.match(vip, /^10\.253\.\d+\.\d+$/)
+  await swarm.label('api', { 'mesh.publish': null, 'mesh.port': '8080:80', 'mesh.scope': 'team-a' })
   await swarm.published('api')
+  for (const node of nodes)
+    t.match(await client(node).inspect('api'), {
+      vip,
+      vipPorts: [{ spec: '8080:80/tcp' }],
+      scopes: ['team-a'],
+    })
+  const gone = performance.now()
+  await swarm.label('api', { 'mesh.port': null, 'mesh.scope': null })
+  for (const node of nodes)
+    await waitFor(async () => (await client(node).list()).length === 1, `one service on ${node.name}`, 30)
   t.comment(`unpublished on both nodes after ${since(gone)}`)
   t.same(
     (await client(one).list()).map(({ name }) => name),
