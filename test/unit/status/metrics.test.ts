@@ -44,12 +44,15 @@ t.test('passes, changes, failures and repairs are counted', async t => {
   metrics.netlinkMessages(10, 12)
   metrics.conntrackEntries('mesh', 5)
   metrics.damagedPackets(3)
+  metrics.vips(4, 65_533)
   metrics.healthy(true)
   const lines = (await metrics.text()).split('\n')
   for (const line of [
     'mesh_build_info{version="1.2.3"} 1',
     'mesh_healthy 1',
     'mesh_checksum_errors_total 3',
+    'mesh_vips 4',
+    'mesh_vip_pool_size 65533',
     'mesh_passes_total{kind="full"} 1',
     'mesh_passes_total{kind="fast"} 1',
     'mesh_changes_total{kind="timeouts",type="add"} 2',
