@@ -17,6 +17,7 @@
  */
 import { InputError } from '../errors.js'
 import { type Declaration, publishLabel } from '../model/declaration.js'
+import { attachLabel } from '../model/mesh.js'
 import { nearest } from '../model/nearest.js'
 import { parsePortSpec } from '../model/ports.js'
 import { checkService, publicationOf } from '../model/publication.js'
@@ -61,6 +62,8 @@ export function parseLabels(name: string, labels: Readonly<Record<string, string
 }
 
 function unknown(label: string): string {
+  if (label === attachLabel)
+    return `label ${label}: it is one of containers; write it under labels: of the service, not under deploy:`
   const near = nearest(label, knownLabels)
   return `label ${label}: the mesh knows no such label; ${near ? `did you mean ${near}?` : `it knows ${knownLabels.join(', ')}`}`
 }

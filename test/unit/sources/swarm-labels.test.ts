@@ -80,6 +80,7 @@ t.test('every wrong label is told with its name and what to write instead', asyn
   const cases: [Record<string, string>, RegExp[]][] = [
     [{ 'mesh.pubish': '8888:80' }, [/^label mesh\.pubish: .*did you mean mesh\.publish\?$/]],
     [{ 'mesh.publish': '8888:80', 'mesh.colour': 'red' }, [/mesh\.colour: .*it knows mesh\.publish, /]],
+    [{ 'mesh.attach': 'true' }, [/^label mesh\.attach: it is one of containers; write it under labels:/]],
     [{ 'mesh.publish': '' }, [/^label mesh\.publish: "": this is not a port specification; write/]],
     [{ 'mesh.publish': '8888:80,99999:80' }, [/^label mesh\.publish: "99999:80": 99999 is outside/]],
     [
