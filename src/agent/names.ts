@@ -7,8 +7,10 @@ import { Resolver } from '../dns/resolver.js'
 import { createNaming } from '../dns/zone-of.js'
 import { MeshError } from '../errors.js'
 import { sandboxPath } from '../kernel/ownership.js'
+import { offsetIn } from '../model/ipv4.js'
 import { resolverAddress } from '../model/vips.js'
 import { nodeAddress } from '../planner/addresses.js'
+import { type Stacks, stacksOf } from '../planner/stack.js'
 import type { NamesView } from '../status/views.js'
 import type { Loop } from './loop.js'
 
@@ -20,11 +22,13 @@ export class Names {
   private readonly resolver: Resolver | null
   private readonly addresses: readonly string[]
   private readonly naming = createNaming()
+  private readonly stacks: Stacks
   private trouble: string | null = null
 
   constructor(settings: Settings) {
     this.settings = settings
-    const { dns, dnsDomain, dnsTtl, dnsUpstreams, pool, vipPool } = settings
+    const { dns, dnsDomain, dnsTtl, dnsUpstreams, pool, vipPool, ipv6, pool6 } = settings
+    this.stacks = stacksOf(pool, ipv6 ? pool6 : null)
     this.addresses = dns && vipPool !== null ? [resolverAddress(vipPool)] : []
     this.resolver =
       this.addresses.length === 0
@@ -34,7 +38,7 @@ export class Names {
               domain: dnsDomain,
               ttl: dnsTtl,
               resolver: this.addresses,
-              pools: [pool, ...(vipPool === null ? [] : [vipPool])],
+              pools: [pool, ...(vipPool === null ? [] : [vipPool]), ...(ipv6 ? [pool6] : [])],
             },
             port,
             namespace: sandboxPath,
@@ -59,10 +63,15 @@ export class Names {
       ofEndpoint: ({ kind, attachment, address }) =>
         kind === 'node' ? own : attachment === null ? address : reconciler.addressOf(attachment),
       ofContainer: id => reconciler.addressOf(id),
-      withTwin: address => [address],
+      withTwin: address => this.withTwin(address),
     })
     this.resolver.update(services, callers)
     troubles.set('dns', this.trouble)
+  }
+
+  private withTwin(address: string): string[] {
+    if (offsetIn(this.settings.pool, address) === null) return [address]
+    return this.stacks.map(stack => stack.address(address))
   }
 
   stop(): Promise<void> {

@@ -30,6 +30,7 @@ export class Listening {
   private readonly servers = new Map<string, Server[]>()
   private identity = ''
   private failingSince: number | null = null
+  private isTold = false
   private timer: NodeJS.Timeout | null = null
   private isStopped = false
 
@@ -97,11 +98,14 @@ export class Listening {
 
   private tell(failure: string | null): void {
     if (failure === null) {
-      if (this.failingSince !== null) this.options.onTrouble(null)
       this.failingSince = null
+      if (this.isTold) this.options.onTrouble(null)
+      this.isTold = false
       return
     }
     this.failingSince ??= performance.now()
-    if (performance.now() - this.failingSince >= grace) this.options.onTrouble(failure)
+    if (performance.now() - this.failingSince < grace) return
+    this.isTold = true
+    this.options.onTrouble(failure)
   }
 }

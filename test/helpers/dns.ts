@@ -111,6 +111,7 @@ export async function freePort(): Promise<number> {
 export class DnsClient {
   private readonly socket = dgram.createSocket('udp4')
   private readonly waiting = new Map<number, (message: Buffer) => void>()
+  private readonly timers = new Set<NodeJS.Timeout>()
   /** Ids in the order in which their answers came. */
   readonly answered: number[] = []
 
@@ -133,20 +134,28 @@ export class DnsClient {
     return client
   }
 
-  /** Sends it once; resolves with the response, whenever it comes. */
-  ask(port: number, message: Buffer, address = '127.0.0.1'): Promise<Buffer> {
-    return new Promise(resolve => {
-      this.waiting.set(message.readUInt16BE(0), resolve)
+  /** Sends it once. Rejects when there is no answer within so many seconds. */
+  ask(port: number, message: Buffer, address = '127.0.0.1', seconds = 120): Promise<Buffer> {
+    return new Promise((resolve, reject) => {
+      const late = () => reject(new Error(`no answer from ${address} within ${seconds} s`))
+      const timer = setTimeout(late, seconds * 1000)
+      this.timers.add(timer)
+      this.waiting.set(message.readUInt16BE(0), response => {
+        clearTimeout(timer)
+        this.timers.delete(timer)
+        resolve(response)
+      })
       this.socket.send(message, port, address)
     })
   }
 
-  async decoded(port: number, message: Buffer, address?: string): Promise<Decoded> {
-    return decode(await this.ask(port, message, address))
+  async decoded(port: number, message: Buffer, address?: string, seconds?: number): Promise<Decoded> {
+    return decode(await this.ask(port, message, address, seconds))
   }
 
   close(): void {
     this.socket.close()
+    for (const timer of this.timers) clearTimeout(timer)
   }
 }
 
