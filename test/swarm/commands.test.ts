@@ -35,7 +35,7 @@ t.test('ls lists what is published, and inspect shows one service by its name or
   const listed = await node.meshctl('ls')
   t.match(
     listed.stdout,
-    /^SERVICE +PORTS +READY +SCHEDULER +CONNECTIONS +FROM\nsolo +8888:80\/tcp, 5300:80\/udp +1\/1 +rr +0 +meshctl\n$/,
+    /^SERVICE +PORTS +VIP +READY +SCHEDULER +CONNECTIONS +FROM\nsolo +8888:80\/tcp, 5300:80\/udp +10\.253\.\d+\.\d+ +1\/1 +rr +0 +meshctl\n$/,
   )
   const [service] = await node.meshctlJson<unknown[]>('ls')
   t.match(service, {
@@ -56,6 +56,46 @@ t.test('ls lists what is published, and inspect shows one service by its name or
     t.match(stdout, new RegExp(`solo +${short(solo)} +10\\.254\\.0\\.\\d+:80 +8888/tcp +ready +1 +0 +0`))
   }
   t.match(await node.meshctl('inspect', '8889'), { status: 1, stderr: /port "8889": not published/ })
+})
+
+t.test('a service may have an address and a name in the mesh, and be published or not', async t => {
+  const create = ['service', 'create', 'inner', '--selector', 'mesh.container=solo', '--port', '8080:80']
+  t.match(await node.meshctl(...create, '--ip', '10.253.1.3', '--alias', 'back', '--persist', '600s'), {
+    status: 0,
+    stdout: 'inner answers at 10.253.1.3 on 8080:80/tcp as inner.mesh, back.mesh; 1 of 1 endpoints ready\n',
+    stderr: '',
+  })
+  const ports = { vipPorts: ['80'] }
+  await t.rejects(mesh.createService('inner', ports), {
+    message: /^service "inner": there is one of this name/,
+  })
+  await t.rejects(mesh.createService('thief', { ...ports, vip: '10.253.1.3' }), {
+    code: 'MESH_VIP_TAKEN',
+    message: /^give thief the VIP 10\.253\.1\.3: service inner has it/,
+  })
+  const { service } = await mesh.setService('inner', { scopes: ['team-a'], weights: ['tier=front:5'] })
+  t.match(service, {
+    vip: '10.253.1.3',
+    scopes: ['team-a'],
+    weights: ['tier=front:5'],
+    scheduler: 'wrr',
+    aliases: ['back'],
+    persistence: 600,
+    vipEndpoints: [{ container: 'solo', state: 'ready' }],
+  })
+  t.match(
+    (await node.meshctl('service', 'ls')).stdout,
+    /^inner +10\.253\.1\.3 +8080:80\/tcp +inner\.mesh, back\.mesh +team-a +1\/1 +meshctl\n/m,
+  )
+  await mesh.publish({ service: 'inner', ports: ['8890:80'] }, 60)
+  t.match(await ask(url(8890)), { container: short(solo), client: outside })
+  await t.rejects(mesh.removeService('inner', {}), { message: /it is published on 8890:80\/tcp; unpublish/ })
+  t.match(await mesh.unpublish('8890', 'inner'), { service: { vip: '10.253.1.3', ports: [] } }, 'it stays')
+  t.match(await node.meshctl('service', 'rm', 'inner'), {
+    status: 0,
+    stdout: 'inner is removed; 10.253.1.3 is free again\n',
+  })
+  await t.rejects(mesh.setService('inner', { drain: '1s' }), { code: 'MESH_NOT_FOUND' })
 })
 
 t.test('status says that all is well, and counts', async t => {
@@ -124,7 +164,7 @@ t.test('apply publishes what a mesh file says, and says what it changed', async 
   t.match(await node.meshctl('apply', '-f', file), {
     status: 0,
     stdout:
-      /^SERVICE +RESULT +PORTS\nfront +created +8201:80\/tcp, 8000-8009:8000-8009\/tcp\nouter +created +8202:80\/tcp\n$/,
+      /^SERVICE +RESULT +PORTS +VIP\nfront +created +8201:80\/tcp, 8000-8009:8000-8009\/tcp +10\.253\.[\d.]+\nouter +created +8202:80\/tcp +10\.253\.[\d.]+\n$/,
     stderr: '',
   })
   t.match(await ask(url(8201)), { container: short(solo), client: outside })
