@@ -183,12 +183,12 @@ function requestsFor(change: Change, indices: ReadonlyMap<string, number>): Requ
   }
   const route = routeConfiguration(object, index)
   if (removing) return [deleteRoute(route)]
-  // The host's main table is not ours alone: a route that somebody else has there stays, and is told of.
+  // Main tables are not ours alone but in the sandbox: a route that somebody else has there stays, and is told of.
   return [change.type === 'add' && sharesTable(object) ? addRoute(route) : replaceRoute(route)]
 }
 
 function sharesTable(route: RouteObject): boolean {
-  return route.place === 'host' && route.table === mainTable
+  return route.place !== 'mesh' && route.table === mainTable
 }
 
 function describe(object: OnLink): string {

@@ -9,6 +9,7 @@ import { formatRange, type PortRange } from '../model/ports.js'
 import { addressSets } from './names.js'
 import { entry, mainTable, route, sysctl } from './objects.js'
 import { ofFamily, type Stack, type Stacks } from './stack.js'
+import { type VipRange, wayToVips } from './vips.js'
 
 /** Replies from a mesh address go back into the sandbox, whatever the main table says. */
 export function replyPath(place: Place, address: string, sandbox: string, stack: Stack): KernelObject[] {
@@ -45,12 +46,16 @@ export function planAttachment(
   sandbox: string,
   mtu: number,
   stacks: Stacks,
+  vips: readonly VipRange[],
 ): KernelObject[] {
   const name = attachmentLink(attachment.id)
   return [
     { kind: 'link', place: 'mesh', name, peerPlace: place, peerName: meshLink, mtu },
     ...stacks.flatMap(stack =>
       joined(attachment, place, stack.address(address), stack.address(sandbox), stack),
+    ),
+    ...vips.flatMap(range =>
+      asCaller(place, range.stack.address(address), range.stack.address(sandbox), range),
     ),
   ]
 }
@@ -72,6 +77,14 @@ function joined(
     ...datagramPath(place, attachment.udpPorts, stack),
     ...neighbours.map(network => entry('mesh', sets.neighbour, `${network},${address}`)),
     ...ofFamily(stack, attachment.addresses).map(own => entry('mesh', sets.hairpin, `${own},${address}`)),
+  ]
+}
+
+/** It calls VIPs by its link to the mesh, even if it has no other; and one whose endpoint is itself. */
+function asCaller(place: Place, address: string, sandbox: string, range: VipRange): KernelObject[] {
+  return [
+    wayToVips(place, range, sandbox, address),
+    entry('mesh', range.stack.sets.hairpin, `${address},${address}`),
   ]
 }
 

@@ -13,8 +13,9 @@ import { entry, route, set, sysctl } from './objects.js'
 import { planTunnel } from './peers.js'
 import { type AliasOf, type Former, planRules } from './rules.js'
 import { ofFamily, type Stack, stacksOf } from './stack.js'
+import { planVipRange, type VipPools, type VipRange, vipRangesOf, wayToVips } from './vips.js'
 
-export interface PlanSettings {
+export interface PlanSettings extends VipPools {
   /** Where the sandbox's namespace is kept; `sandboxPath` of kernel/ownership.ts but in tests. */
   readonly sandboxPath: string
   /** Bytes; MTU of every veth of the mesh. */
@@ -75,6 +76,15 @@ function uplinkOf(node: Node, own: string, sandbox: string, stack: Stack): Kerne
     route('mesh', `${own}${stack.whole}`, uplink),
     route('mesh', stack.everywhere, uplink, { gateway: own }),
     ...replyPath('host', own, sandbox, stack),
+  ]
+}
+
+/** VIPs as they are reached from the node itself and, by way of it, from its containers. */
+function planVips({ subnet }: Node, range: VipRange): KernelObject[] {
+  const { address } = range.stack
+  return [
+    ...planVipRange(range),
+    wayToVips('host', range, address(sandboxAddress(subnet)), address(nodeAddress(subnet))),
   ]
 }
 
@@ -174,6 +184,7 @@ function formersIn({ family }: Stack, { formerIpForward, ipv6 }: PlanSettings): 
 /** All objects of a node that has nothing published, plus what `needs` adds to shared chains and sets. */
 export function planBase(node: Node, settings: PlanSettings, needs: BaseNeeds): KernelObject[] {
   const stacks = stacksOfNode(node, settings)
+  const ranges = vipRangesOf(settings, stacks)
   return [
     ...links(node, settings),
     ...sysctls(settings),
@@ -185,9 +196,11 @@ export function planBase(node: Node, settings: PlanSettings, needs: BaseNeeds): 
         needs.aliases,
         node.membership,
         stack,
+        ranges.find(range => range.stack === stack) ?? null,
       ),
       ...entries(node, needs, stack),
     ]),
+    ...ranges.flatMap(range => planVips(node, range)),
     ...(node.membership ? planTunnel(node.membership, stacks) : []),
   ]
 }

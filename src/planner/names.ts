@@ -23,6 +23,12 @@ export interface AddressSets {
   readonly external: string
   /** Networks of the node's containers that other nodes may use too, sandbox. */
   readonly private: string
+  /** Ports of VIPs that lead to one virtual service together → its fwmark, sandbox. */
+  readonly vip: string
+  /** VIPs that only some may call, sandbox. */
+  readonly scoped: string
+  /** Pairs (caller's address, VIP) of those who may, sandbox. */
+  readonly allowed: string
 }
 
 function setsOf(suffix: '' | '6'): AddressSets {
@@ -32,6 +38,9 @@ function setsOf(suffix: '' | '6'): AddressSets {
     neighbour: `${setPrefix}neighbour${suffix}`,
     external: `${setPrefix}external${suffix}`,
     private: `${setPrefix}private${suffix}`,
+    vip: `${setPrefix}vip${suffix}`,
+    scoped: `${setPrefix}scoped${suffix}`,
+    allowed: `${setPrefix}allowed${suffix}`,
   }
 }
 

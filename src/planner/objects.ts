@@ -15,6 +15,8 @@ import type {
 
 /** RT_TABLE_MAIN, linux/rtnetlink.h. */
 export const mainTable = 254
+/** RT_TABLE_LOCAL, linux/rtnetlink.h: the first that the kernel asks. */
+export const localTable = 255
 
 export function chain(
   place: Place,
@@ -60,7 +62,7 @@ export function route(
   place: Place,
   destination: string,
   link: string,
-  more: Partial<Pick<RouteObject, 'gateway' | 'source' | 'table'>> = {},
+  more: Partial<Pick<RouteObject, 'gateway' | 'source' | 'table' | 'type'>> = {},
 ): RouteObject {
   return { kind: 'route', place, table: mainTable, destination, link, gateway: null, source: null, ...more }
 }

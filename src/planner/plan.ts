@@ -5,18 +5,17 @@
  * of one slice.
  */
 import { isDeepStrictEqual } from 'node:util'
-import { byFwmark, containerPlace, familyOf, type KernelObject, keyOf } from '../kernel/objects.js'
+import { containerPlace, type KernelObject, keyOf } from '../kernel/objects.js'
 import type { NodeRecord } from '../model/cluster.js'
-import type { Attachment, Endpoint, Mesh, MeshService } from '../model/mesh.js'
+import type { Attachment, Mesh, MeshService } from '../model/mesh.js'
 import type { Node } from '../model/snapshot.js'
-import { nodeAddress, sandboxAddress } from './addresses.js'
+import { sandboxAddress } from './addresses.js'
 import { planAttachment } from './attachment.js'
 import { type BaseNeeds, type PlanSettings, planBase, stacksOfNode } from './base.js'
-import { addressSets, portSet } from './names.js'
-import { entry } from './objects.js'
 import { planPeer } from './peers.js'
-import { ofFamily, type Stack, type Stacks } from './stack.js'
+import { planService } from './service.js'
 import { type Unit, unitsOf } from './units.js'
+import { vipRangesOf } from './vips.js'
 import { inFamily, sectionOf, wayBackSection } from './way-back.js'
 
 export type Slice = readonly KernelObject[]
@@ -43,80 +42,6 @@ export function stateOfSlices(slices: Iterable<Slice>): Map<string, KernelObject
   return state
 }
 
-/** Where an endpoint is reached in this family; null: nowhere. What is on the mesh has an address in each. */
-function addressOf(endpoint: Endpoint, node: Node, addresses: AddressOf, stack: Stack): string | null {
-  const { kind, address, attachment } = endpoint
-  if (kind === 'external') return ofFamily(stack, [address!])[0] ?? null
-  const four =
-    kind === 'node' ? nodeAddress(node.subnet) : kind === 'container' ? addresses(attachment!) : address
-  return four === null ? null : stack.address(four)
-}
-
-function hostEntry(unit: Unit, port: number, address: string | null): KernelObject {
-  return address === null
-    ? entry('host', portSet[unit.protocol], String(port))
-    : entry('host', addressSets[familyOf(address)].bound, `${address},${unit.protocol}:${port}`)
-}
-
-/**
- * The destinations of one virtual service: its ready endpoints. An endpoint that is
- * not ready is no part of the plan; what becomes of its connections is for `retire`.
- */
-function destinations(
-  unit: Unit,
-  service: MeshService,
-  node: Node,
-  addresses: AddressOf,
-  stack: Stack,
-): KernelObject[] {
-  const byTarget = new Map<string, KernelObject>()
-  for (const endpoint of service.endpoints) {
-    if (endpoint.state !== 'ready') continue
-    const address = addressOf(endpoint, node, addresses, stack)
-    if (address === null) continue
-    const port = endpoint.port ?? unit.targetPort
-    // Two containers may share one network namespace: one destination.
-    byTarget.set(`${address}:${port}`, {
-      kind: 'destination',
-      service: byFwmark(unit.fwmark, stack.family),
-      address,
-      port,
-      weight: 1,
-      drainingSince: 0,
-    })
-  }
-  return [...byTarget.values()]
-}
-
-function planService(
-  service: MeshService,
-  units: readonly Unit[],
-  node: Node,
-  addresses: AddressOf,
-  stacks: Stacks,
-): KernelObject[] {
-  return units.flatMap(unit => {
-    const ready = stacks.flatMap(stack => destinations(unit, service, node, addresses, stack))
-    // Without an endpoint the port is left out of the sandbox's map: unmarked packets
-    // meet the sandbox's own stack, which refuses the connection at once.
-    const marked = ready.length === 0 ? [] : unit.ports
-    return [
-      ...stacks.map(
-        ({ family }): KernelObject => ({
-          kind: 'virtualService',
-          match: byFwmark(unit.fwmark, family),
-          scheduler: service.service.scheduler,
-          persistence: 0,
-        }),
-      ),
-      ...ready,
-      ...marked.map(port => entry('mesh', portSet[unit.protocol], String(port), unit.fwmark)),
-      ...unit.ports.map(port => hostEntry(unit, port, unit.address)),
-      ...unit.aliases.map(alias => hostEntry(unit, alias.port, alias.address)),
-    ]
-  })
-}
-
 interface Cached<Value> {
   readonly value: Value
   readonly slice: Slice
@@ -124,7 +49,7 @@ interface Cached<Value> {
 
 interface CachedService extends Cached<MeshService> {
   readonly needs: BaseNeeds
-  /** Whether every endpoint had an address. */
+  /** Whether every endpoint and caller had an address. */
   readonly complete: boolean
 }
 
@@ -174,17 +99,20 @@ export function createPlanner(
     const nextAttachments = new Map<string, Cached<Attachment>>()
     const needs: BaseNeeds[] = []
     const stacks = stacksOfNode(node, settings)
+    const vips = vipRangesOf(settings, stacks)
+    const sandbox = sandboxAddress(node.subnet)
 
     const planned = (service: MeshService, before: CachedService | undefined): CachedService => {
       const units = unitsOf(service.service)
       const needs = needsOf(service, units)
       return {
         value: service,
-        slice: planService(service, units, node, addresses, stacks),
+        slice: planService(service, { node, sandbox, addresses, stacks, vips }),
         needs: before && isDeepStrictEqual(before.needs, needs) ? before.needs : needs,
-        complete: service.endpoints.every(
-          ({ kind, attachment }) => kind !== 'container' || addresses(attachment!) !== null,
-        ),
+        complete:
+          service.endpoints.every(
+            ({ kind, attachment }) => kind !== 'container' || addresses(attachment!) !== null,
+          ) && service.callers.every(({ id, attached }) => !attached || addresses(id) !== null),
       }
     }
 
@@ -199,9 +127,10 @@ export function createPlanner(
               attachment,
               containerPlace(attachment.id, attachment.pid),
               address,
-              sandboxAddress(node.subnet),
+              sandbox,
               settings.mtu,
               stacks,
+              vips,
             )
       nextAttachments.set(attachment.id, { value: attachment, slice })
       slices.set(`attachment ${attachment.id}`, slice)

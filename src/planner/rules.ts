@@ -11,6 +11,7 @@ import { chains, nodeSet, portSet } from './names.js'
 import { chain, jump } from './objects.js'
 import { ofFamily, type Stack } from './stack.js'
 import type { Alias, Unit } from './units.js'
+import { type VipRange, vipRules } from './vips.js'
 
 /** An alias and the virtual service it stands for. */
 export interface AliasOf {
@@ -45,10 +46,10 @@ export function formersOf(objects: Iterable<KernelObject>): Former[] {
 const clamp = '-p tcp -m tcp --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu'
 
 function aliasRule(sandbox: string, { unit, alias }: AliasOf, stack: Stack): string[] {
-  const { protocol, ports } = unit
+  const { protocol } = unit
   if (alias.address !== null && ofFamily(stack, [alias.address]).length === 0) return []
   const where = alias.address === null ? `${portSet[protocol]} dst` : `${stack.sets.bound} dst,dst`
-  const target = stack.at(sandbox, ports[0]!)
+  const target = stack.at(sandbox, alias.canonical)
   return [
     `-p ${protocol} -m ${protocol} --dport ${alias.port} -m set --match-set ${where} -j DNAT --to-destination ${target}`,
   ]
@@ -83,17 +84,20 @@ function clusterRules(sandbox: string, { number, port }: Membership, { family, s
 const stayingHere = ['-s fe80::/10 -j RETURN', '-d ::1/128 -j RETURN']
 
 const alone = { input: [], mark: [], snat: [], forward: [], stamp: [] }
+const withoutVips = { forward: [], mark: [] }
 
-/** `sandbox`: the sandbox's address in this family; `membership` null: the only node. */
+/** `sandbox`: the sandbox's address in this family; `membership` null: the only node; `range` null: no VIPs. */
 export function planRules(
   sandbox: string,
   formers: readonly Former[],
   aliases: readonly AliasOf[],
   membership: Membership | null,
   stack: Stack,
+  range: VipRange | null,
 ): KernelObject[] {
   const { family, sets } = stack
   const cluster = membership ? clusterRules(sandbox, membership, stack) : alone
+  const vips = range ? vipRules(range) : withoutVips
   const rules = (place: Place, table: Table, name: string, text: string[]) =>
     chain(place, table, name, text, family)
   const enter = (place: Place, table: Table, builtIn: string, to: string, match = '') =>
@@ -122,6 +126,7 @@ export function planRules(
       `-i ${meshLink} ${clamp}`,
       `-o ${meshLink} ${clamp}`,
       `-i ${meshLink} -j ACCEPT`,
+      ...vips.forward,
       `-o ${meshLink} -m conntrack --ctstate RELATED,ESTABLISHED,DNAT -j ACCEPT`,
     ]),
     rules('host', 'filter', chains.input, [`-i ${meshLink} -j ACCEPT`, ...cluster.input]),
@@ -132,8 +137,10 @@ export function planRules(
     enter('host', 'filter', 'INPUT', chains.input),
     rules('mesh', 'mangle', chains.mark, [
       ...protocols.map(
-        protocol => `-i ${uplink} -p ${protocol} -j SET --map-set ${portSet[protocol]} dst --map-mark`,
+        protocol =>
+          `-d ${sandbox}${stack.whole} -i ${uplink} -p ${protocol} -j SET --map-set ${portSet[protocol]} dst --map-mark`,
       ),
+      ...vips.mark,
       ...cluster.mark,
     ]),
     ...(membership

@@ -9,14 +9,18 @@
  * two connections from one client address and port, one to each, would be the same
  * connection to the endpoint.
  */
-import { fwmarkOf } from '../kernel/ownership.js'
+import { byFwmark, type Family, type ServiceMatch } from '../kernel/objects.js'
+import { fwmarkOf, protocolNumbers } from '../kernel/ownership.js'
 import { lengthOf, type Protocol, type PublishedPort } from '../model/ports.js'
 import type { Service } from '../model/service.js'
+import { keepsPorts } from './vips.js'
 
 /** A published port (never a range) that stands for another one. */
 export interface Alias {
   readonly port: number
   readonly address: string | null
+  /** The one it stands for. */
+  readonly canonical: number
 }
 
 export interface Unit {
@@ -28,6 +32,12 @@ export interface Unit {
   /** Port of the destinations; 0 keeps the one the packet came with. */
   readonly targetPort: number
   readonly aliases: readonly Alias[]
+  /**
+   * Whether it is matched by the sandbox's address and the port rather than the fwmark, which
+   * is then no more than its name: with persistence a virtual service by fwmark does not
+   * translate ports (see vips.ts).
+   */
+  readonly byAddress: boolean
 }
 
 function* portsOf(port: PublishedPort): Generator<{ published: number; target: number }> {
@@ -44,42 +54,53 @@ export function unitsOf(service: Service): readonly Unit[] {
   return units
 }
 
+type Growing = Unit & { readonly ports: number[]; readonly aliases: Alias[] }
+
 function findUnits(service: Service): Unit[] {
-  const units: (Unit & { aliases: Alias[] })[] = []
-  const byTarget = new Map<string, Unit & { aliases: Alias[] }>()
+  const units: Growing[] = []
+  const byTarget = new Map<string, { readonly unit: Growing; readonly canonical: number }>()
+  const add = (unit: Omit<Growing, 'aliases' | 'byAddress'>): Growing => {
+    const byAddress = service.persistence > 0 && unit.targetPort !== 0
+    const added = { ...unit, aliases: [], byAddress }
+    units.push(added)
+    return added
+  }
+  /** Ports that keep their numbers, of a service whose clients stay with an endpoint for all of them. */
+  const together = new Map<string, Growing>()
+  const staysTogether = service.persistence > 0 && keepsPorts(service)
+
   for (const port of service.ports) {
     const { protocol, address } = port
-    const kept = lengthOf(port.published) > 1 && port.published.first === port.target.first
-    if (kept) {
+    const keeps = port.published.first === port.target.first
+    if (keeps && lengthOf(port.published) > 1 && !staysTogether) {
       const ports = [...portsOf(port)].map(each => each.published)
-      units.push({
-        fwmark: fwmarkOf(protocol, port.published.first),
-        protocol,
-        ports,
-        address,
-        targetPort: 0,
-        aliases: [],
-      })
+      add({ fwmark: fwmarkOf(protocol, port.published.first), protocol, ports, address, targetPort: 0 })
       continue
     }
     for (const { published, target } of portsOf(port)) {
       const key = `${protocol} ${target}`
-      const canonical = byTarget.get(key)
-      if (canonical) {
-        canonical.aliases.push({ port: published, address })
+      const other = byTarget.get(key)
+      if (other) {
+        other.unit.aliases.push({ port: published, address, canonical: other.canonical })
         continue
       }
-      const unit = {
-        fwmark: fwmarkOf(protocol, published),
-        protocol,
-        ports: [published],
-        address,
-        targetPort: target,
-        aliases: [],
+      const fwmark = fwmarkOf(protocol, published)
+      const group = `${protocol} ${address ?? ''}`
+      let unit = keeps && staysTogether ? together.get(group) : undefined
+      if (unit) unit.ports.push(published)
+      else {
+        const targetPort = keeps && staysTogether ? 0 : target
+        unit = add({ fwmark, protocol, ports: [published], address, targetPort })
+        if (targetPort === 0) together.set(group, unit)
       }
-      units.push(unit)
-      byTarget.set(key, unit)
+      byTarget.set(key, { unit, canonical: published })
     }
   }
   return units
+}
+
+/** How packets that come to the sandbox are matched to a published port; `sandbox`: its address in the family. */
+export function matchOf(unit: Unit, sandbox: string, family: Family): ServiceMatch {
+  if (!unit.byAddress) return byFwmark(unit.fwmark, family)
+  return { protocol: protocolNumbers[unit.protocol], address: sandbox, port: unit.ports[0]! }
 }

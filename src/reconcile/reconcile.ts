@@ -29,10 +29,10 @@ import type { ContainerSnapshot, Node } from '../model/snapshot.js'
 import { AddressBook, capacityOf, isInSubnet, nodeAddress } from '../planner/addresses.js'
 import { linkOf, linksByAddress } from '../planner/attachment.js'
 import { type PlanSettings, stacksOfNode } from '../planner/base.js'
+import { Drains } from '../planner/drains.js'
 import { createPlanner, type Plan, type Slice, stateOfSlices } from '../planner/plan.js'
 import { retire } from '../planner/retire.js'
 import { ipv4Of } from '../planner/stack.js'
-import { unitsOf } from '../planner/units.js'
 import { Inheritance } from './inheritance.js'
 import type { PassKind } from './runner.js'
 
@@ -52,7 +52,7 @@ export interface Pass {
   /** Outcomes that put right what somebody else had changed in the kernel. */
   readonly repairs: readonly Outcome[]
   /**
-   * Set elements that the first pass of an agent found as they should be. The agent
+   * Set elements and virtual services that the first pass of an agent found as they should be. The agent
    * before may have been killed when it had made them and not yet forgotten the flows
    * that were there before; later passes have none.
    */
@@ -87,6 +87,11 @@ function pertinent(outcomes: readonly Outcome[]): Outcome[] {
   return outcomes.filter(outcome => !outcome.error || !gone.has(link(outcome)))
 }
 
+/** Whether it decides what becomes of the first datagram of a flow. */
+function isDoor({ kind }: KernelObject): boolean {
+  return kind === 'entry' || kind === 'virtualService'
+}
+
 /** `push(...items)` would need stack for each of them, and there may be a hundred thousand. */
 function append<Item>(list: Item[], items: readonly Item[]): void {
   for (const item of items) list.push(item)
@@ -107,8 +112,7 @@ export class Reconciler {
   private leaving: readonly KernelObject[] = []
   private readings: ReadonlyMap<string, DestinationReading> = new Map()
   private failed = new Set<string>()
-  /** Drain time in seconds by fwmark, and by address of virtual services. */
-  private drains = new Map<number | string, number>()
+  private readonly drains: Drains
   private blind: ReadonlyMap<Kind, Error> = new Map()
   private unaddressed: readonly string[] = []
   private begun = false
@@ -134,6 +138,7 @@ export class Reconciler {
     ])
     this.settings = settings
     this.planner = createPlanner(settings)
+    this.drains = new Drains(settings)
     this.book = new AddressBook(inputs().node.subnet)
   }
 
@@ -206,8 +211,7 @@ export class Reconciler {
     for (const { id } of mesh.attachments)
       if (this.book.assign(attachmentLink(id)) === null) unaddressed.push(id)
     const slices = this.planner(mesh, inputs.node, id => this.addressOf(id))
-    for (const { service } of mesh.services)
-      for (const { fwmark } of unitsOf(service)) this.drains.set(fwmark, service.drain)
+    for (const { service } of mesh.services) this.drains.note(service, inputs.node)
     this.unaddressed = unaddressed
     return { mesh, slices }
   }
@@ -247,8 +251,7 @@ export class Reconciler {
     const observed = stateOf(observation.objects)
     if (first) this.inheritance.take(observed, wanted, this.clock())
     const found: KernelObject[] = []
-    if (first)
-      for (const [key, object] of wanted) if (object.kind === 'entry' && observed.has(key)) found.push(object)
+    if (first) for (const [key, object] of wanted) if (isDoor(object) && observed.has(key)) found.push(object)
     const retried = this.failed
     const expected = new Set([...this.leaving.map(keyOf), ...this.inheritance.keys()])
     const { changes, leaving } = this.changes(inputs, next, wanted, observed, this.readings)
@@ -288,7 +291,7 @@ export class Reconciler {
         const link = links.get(address) ?? this.book.ownerOf(four)
         return link !== undefined && running.has(link)
       },
-      drainOf: match => this.drains.get('fwmark' in match ? match.fwmark : match.address) ?? defaultDrain,
+      drainOf: match => this.drains.of(match) ?? defaultDrain,
       now,
     })
     const leaving: KernelObject[] = [...staying]

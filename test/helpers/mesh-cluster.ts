@@ -5,6 +5,7 @@
 import type { NodeRecord, RemoteContainer } from '../../src/model/cluster.js'
 import type { Container } from '../../src/model/container.js'
 import type { Membership, Node } from '../../src/model/snapshot.js'
+import type { PlanSettings } from '../../src/planner/base.js'
 import { MeshNode } from './mesh-node.js'
 import { Topology } from './topology.js'
 
@@ -62,6 +63,7 @@ export async function meshCluster(
   membership: Partial<Membership> = {},
   around: (topology: Topology) => void = () => {},
   numbers: readonly number[] = [],
+  settings: Partial<PlanSettings> = {},
 ): Promise<MeshCluster> {
   const first = new Topology()
   const topologies = [first, ...Array.from({ length: count - 1 }, () => new Topology(first))]
@@ -69,7 +71,9 @@ export async function meshCluster(
   const records = recordsOf(topologies, numbers)
   const meshes: MeshNode[] = []
   for (const [i, topology] of topologies.entries())
-    meshes.push(await MeshNode.create(topology, undefined, {}, nodeOf(records[i]!, records, membership)))
+    meshes.push(
+      await MeshNode.create(topology, undefined, settings, nodeOf(records[i]!, records, membership)),
+    )
   return {
     topologies,
     records,

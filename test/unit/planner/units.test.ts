@@ -1,17 +1,32 @@
 import t from 'tap'
+import { byFwmark } from '../../../src/kernel/objects.js'
 import { type PublishedPort, parsePortSpec } from '../../../src/model/ports.js'
 import { publicationOf } from '../../../src/model/publication.js'
 import type { Service } from '../../../src/model/service.js'
-import { unitsOf } from '../../../src/planner/units.js'
+import { matchOf, unitsOf } from '../../../src/planner/units.js'
+
+const persistent = { persistence: 600 }
 
 function service(...specs: string[]): Service {
+  return serviceWith({}, ...specs)
+}
+
+function serviceWith(fields: Partial<Service>, ...specs: string[]): Service {
   const ports = specs.map(spec => parsePortSpec(spec) as PublishedPort)
-  return { ...publicationOf('web'), ports, declaredBy: 'meshctl', problems: [] }
+  return { ...publicationOf('web'), ports, vip: null, declaredBy: 'meshctl', problems: [], ...fields }
 }
 
 t.test('a single port is one virtual service whose fwmark names protocol and port', async t => {
   t.strictSame(unitsOf(service('8888:80')), [
-    { fwmark: 0x122b8, protocol: 'tcp', ports: [8888], address: null, targetPort: 80, aliases: [] },
+    {
+      fwmark: 0x122b8,
+      protocol: 'tcp',
+      ports: [8888],
+      address: null,
+      targetPort: 80,
+      aliases: [],
+      byAddress: false,
+    },
   ])
   t.equal(unitsOf(service('8888:80/udp'))[0]?.fwmark, 0x222b8)
   t.equal(unitsOf(service('8888:80/sctp'))[0]?.fwmark, 0x322b8)
@@ -42,8 +57,37 @@ t.test('a second published port of the same target is an alias of the first', as
   t.strictSame(
     units.map(({ protocol, ports, aliases }) => ({ protocol, ports, aliases })),
     [
-      { protocol: 'tcp', ports: [8888], aliases: [{ port: 9999, address: '10.0.0.1' }] },
+      { protocol: 'tcp', ports: [8888], aliases: [{ port: 9999, address: '10.0.0.1', canonical: 8888 }] },
       { protocol: 'udp', ports: [9999], aliases: [] },
     ],
   )
+})
+
+t.test('with persistence a port that is translated is matched by its address', async t => {
+  const units = unitsOf(serviceWith(persistent, '8888:80', '9999:90'))
+  t.match(units, [
+    { byAddress: true, targetPort: 80 },
+    { byAddress: true, targetPort: 90 },
+  ])
+  t.strictSame(matchOf(units[0]!, '10.254.0.1', 'inet'), { protocol: 6, address: '10.254.0.1', port: 8888 })
+  t.strictSame(matchOf(unitsOf(service('8888:80'))[0]!, '10.254.0.1', 'inet6'), byFwmark(0x122b8, 'inet6'))
+})
+
+t.test('with persistence ports that are not translated stay together', async t => {
+  const specs = ['80:80', '443:443', '8000-8001:8000-8001', '53:53/udp', '8888:80', '10.0.0.1:81:81']
+  const units = unitsOf(serviceWith(persistent, ...specs))
+  t.strictSame(
+    units.map(({ fwmark, ports, targetPort, byAddress }) => [fwmark, ports, targetPort, byAddress]),
+    [
+      [0x10050, [80, 443, 8000, 8001], 0, false],
+      [0x20035, [53], 0, false],
+      [0x10051, [81], 0, false],
+    ],
+  )
+  t.strictSame(units[0]?.aliases, [{ port: 8888, address: null, canonical: 80 }])
+  const endpoints = [{ address: '10.1.2.3', port: 9000 }]
+  t.match(unitsOf(serviceWith({ ...persistent, endpoints }, '80:80', '443:443')), [
+    { ports: [80], byAddress: true },
+    { ports: [443], byAddress: true },
+  ])
 })
