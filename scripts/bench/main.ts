@@ -38,7 +38,8 @@ function surroundings(part: Part, native: boolean): { readonly argv: string[]; r
       argv: ['scripts/lab', '-m', '4G', ...limit],
       where: 'in the lab, which holds its Docker Engines',
     }
-  if (native) return { argv: ['scripts/fresh'], where: `natively, in this machine's Linux ${release()}` }
+  if (native || part.needs === 'machine')
+    return { argv: ['scripts/fresh'], where: `natively, in this machine's Linux ${release()}` }
   const where = "in the lab (user-mode Linux): this machine's kernel has no IPVS"
   return { argv: ['scripts/lab', ...limit, 'scripts/fresh'], where }
 }

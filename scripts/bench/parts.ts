@@ -2,6 +2,7 @@
  * The parts of the bench. A new one is a file with a `run` function and a line here.
  */
 import { attach } from './attach.js'
+import { dns } from './dns.js'
 import { idle } from './idle.js'
 import { reconcile } from './reconcile.js'
 import type { Section } from './report.js'
@@ -17,8 +18,11 @@ export interface Part {
   readonly name: string
   /** What is measured, for `--list`. */
   readonly about: string
-  /** `kernel`: namespaces in any kernel with IPVS; `nodes`: Docker Engines, in the lab. */
-  readonly needs: 'kernel' | 'nodes'
+  /**
+   * `kernel`: namespaces in any kernel with IPVS; `nodes`: Docker Engines, in the lab;
+   * `machine`: nothing but this one.
+   */
+  readonly needs: 'kernel' | 'nodes' | 'machine'
   /** Longest time it may take, seconds. */
   readonly limit: number
   run(options: Options): Promise<Section[]>
@@ -45,6 +49,13 @@ export const parts: readonly Part[] = [
     needs: 'kernel',
     limit: 300,
     run: wayBack,
+  },
+  {
+    name: 'dns',
+    about: 'queries a second and how long an answer takes, beside dnsmasq, also with 2,000 queries pending',
+    needs: 'machine',
+    limit: 300,
+    run: dns,
   },
   {
     name: 'start',
