@@ -7,6 +7,7 @@ import { dirname } from 'node:path'
 import { requireScheduler } from '../drivers/try-ipvs.js'
 import { MeshError } from '../errors.js'
 import { sandboxPath } from '../kernel/ownership.js'
+import { formatPort } from '../model/ports.js'
 import type { Publication } from '../model/publication.js'
 
 /** Throws MESH_UNSUPPORTED unless this process, and its container if it is in one, may do what an agent does. */
@@ -65,8 +66,26 @@ export function requireIpv6(): void {
     )
 }
 
+/** Throws MESH_UNSUPPORTED when the publication asks for an address of IPv6, which this node's mesh has not. */
+function requireFamily({ ports }: Publication): void {
+  const bound = ports.find(({ address }) => address?.includes(':'))
+  if (bound)
+    throw new MeshError(
+      'MESH_UNSUPPORTED',
+      `publish ${formatPort(bound)}: the mesh of this node has no IPv6; start meshd with --ipv6 on`,
+    )
+}
+
+/** The check of publications on this node; `ipv6`: whether its mesh has IPv6. */
+export function requirementsOf(ipv6: boolean): (publication: Publication) => Promise<void> {
+  return async publication => {
+    if (!ipv6) requireFamily(publication)
+    await requireOfKernel(publication)
+  }
+}
+
 /** Throws MESH_UNSUPPORTED when this kernel cannot do what the publication asks for. */
-export async function requireOfKernel({ ports, vipPorts, scheduler }: Publication): Promise<void> {
+async function requireOfKernel({ ports, vipPorts, scheduler }: Publication): Promise<void> {
   if ([...ports, ...vipPorts].some(({ protocol }) => protocol === 'sctp') && !hasSctp())
     throw new MeshError(
       'MESH_UNSUPPORTED',

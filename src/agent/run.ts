@@ -37,7 +37,7 @@ import { createKernel } from './kernel.js'
 import { Loop } from './loop.js'
 import { MeshAgent } from './mesh-agent.js'
 import { Names } from './names.js'
-import { inContainer, requireIpv6, requireOfKernel, requireRoot } from './preflight.js'
+import { inContainer, requireIpv6, requirementsOf, requireRoot } from './preflight.js'
 import { join, sharingOf, tunnelMtu } from './sharing.js'
 import { absence } from './silent-nodes.js'
 import { SwarmMirror } from './swarm-mirror.js'
@@ -185,7 +185,13 @@ export async function runAgent(settings: Settings, version: string): Promise<voi
     onHeard: () => mirror.mark(),
   })
   const { portRange, vipPool } = settings
-  const publishing = { portRange, vipPool, reserved: reserved(settings), requireOfKernel, log }
+  const publishing = {
+    portRange,
+    vipPool,
+    reserved: reserved(settings),
+    requireOfKernel: requirementsOf(settings.ipv6),
+    log,
+  }
   const mirror = new SwarmMirror({ collected: loop.collected, store, cluster, ...publishing })
 
   const servers: Api[] = []

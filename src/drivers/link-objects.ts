@@ -3,7 +3,7 @@
  * ends of each veth, and which addresses, routes and rules are ours. Pure.
  */
 import type { KernelObject, LinkObject, Place, RouteObject, RuleObject } from '../kernel/objects.js'
-import { meshLink, meshProtocol, uplink } from '../kernel/ownership.js'
+import { linkGateway, meshLink, meshProtocol, uplink } from '../kernel/ownership.js'
 import type { AddressReading } from '../netlink/address.js'
 import type { LinkReading } from '../netlink/link.js'
 import type { RouteConfiguration, RouteReading, RuleReading } from '../netlink/route.js'
@@ -122,7 +122,7 @@ function placeObjects(
   const objects: KernelObject[] = []
   for (const { linkIndex, address } of reading.addresses) {
     const link = names.get(linkIndex)
-    if (link !== undefined && !isLinkLocal(address)) objects.push({ kind: 'address', place, link, address })
+    if (link !== undefined && !isOfKernel(address)) objects.push({ kind: 'address', place, link, address })
   }
   const broken = new Set(
     ownLinks(place, reading)
@@ -138,9 +138,9 @@ function placeObjects(
   return objects
 }
 
-/** `fe80::1/64`: the kernel gives one to each link. */
-function isLinkLocal(address: string): boolean {
-  return address.startsWith('fe80:')
+/** `fe80::5efe:1/64`: the kernel gives one to each link. */
+function isOfKernel(address: string): boolean {
+  return address.startsWith('fe80:') && !address.startsWith(`${linkGateway}/`)
 }
 
 /**

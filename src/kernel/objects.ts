@@ -87,7 +87,7 @@ export interface ForwardingObject {
   readonly destination: string
 }
 
-/** An address on a link, with its prefix; those that the kernel itself gives a link, fe80::/10, are none. */
+/** An address on a link, with its prefix; what the kernel itself gives a link, fe80::/10, is none. */
 export interface AddressObject {
   readonly kind: 'address'
   readonly place: Place
@@ -109,7 +109,7 @@ export interface RouteObject {
   readonly gateway: string | null
   /** Preferred source, or null. */
   readonly source: string | null
-  /** Packets to the destination are for the namespace itself, though no link has such an address; `link` is `lo`. */
+  /** Packets to the destination are for the namespace itself, though `link` has no such address. */
   readonly type?: 'local'
 }
 

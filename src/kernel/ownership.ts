@@ -21,6 +21,12 @@ export const meshLink = 'mesh0'
 /** The sandbox's end of the veth to the host. */
 export const uplink = 'eth0'
 
+/**
+ * What every attached container calls the sandbox in IPv6, on its own link. A machine
+ * answers for its IPv4 addresses on all of its links, but of IPv6 on each for its own.
+ */
+export const linkGateway = 'fe80::1'
+
 /** The VXLAN device in the sandbox, and a stray one in the host by the same name. */
 export const overlayLink = 'mesh-vxlan'
 

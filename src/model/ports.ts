@@ -1,5 +1,6 @@
 /**
- * Published ports: what a person writes (`[ADDRESS:]PUBLISHED:TARGET[/PROTOCOL]`)
+ * Published ports: what a person writes (`[ADDRESS:]PUBLISHED:TARGET[/PROTOCOL]`, an
+ * IPv6 address in brackets)
  * and what it means. Pure; the command line, labels and files all come here.
  */
 import { InputError } from '../errors.js'
@@ -19,7 +20,7 @@ export interface PortSpec {
   readonly published: PortRange | null
   /** Same length as `published`. */
   readonly target: PortRange
-  /** Local IPv4 address the port is bound to; null: every address of the node. */
+  /** Local address the port is bound to; null: every address of the node. */
   readonly address: string | null
 }
 
@@ -58,6 +59,29 @@ export function isIPv4(text: string): boolean {
   return parts.length === 4 && parts.every(part => /^(0|[1-9]\d{0,2})$/.test(part) && Number(part) <= 255)
 }
 
+/** An IPv6 address as RFC 5952 has it; null for what is none. */
+export function plainIPv6(text: string): string | null {
+  if (!/^[\da-f:.]*:[\da-f:.]*$/i.test(text) || !URL.canParse(`http://[${text}]/`)) return null
+  return new URL(`http://[${text}]/`).hostname.slice(1, -1)
+}
+
+/** `10.0.0.5` or `[fd4d::5]`. */
+function isAddress(text: string): boolean {
+  return isIPv4(text) || (/^\[.*\]$/.test(text) && plainIPv6(text.slice(1, -1)) !== null)
+}
+
+/** The address in its plain form; null for those that stand for every address. */
+function boundTo(address: string): string | null {
+  const plain = address.startsWith('[') ? plainIPv6(address.slice(1, -1)) : address
+  return plain === '0.0.0.0' || plain === '::' ? null : plain
+}
+
+/** The parts of a SPEC between its colons, but for those within brackets. */
+function partsOf(body: string): string[] {
+  const found = /^(\[[^\]]*\]):(.*)$/.exec(body)
+  return found ? [found[1]!, ...found[2]!.split(':')] : body.split(':')
+}
+
 /**
  * Parses one SPEC. `80` and `:80` name only the target and leave the choice of
  * the published port to the mesh. Throws InputError.
@@ -73,11 +97,10 @@ export function parsePortSpec(spec: string): PortSpec {
       `"${[protocolText, ...rest].join('/')}" is not a protocol`,
       'use tcp, udp or sctp',
     )
-  if (body.includes('[')) throw new InputError('port', spec, 'IPv6 addresses are not served', form)
-  const parts = body.split(':')
+  const parts = partsOf(body)
   if (parts.length > 3 || body === '')
     throw new InputError('port', spec, 'this is not a port specification', form)
-  if (parts.length === 2 && isIPv4(parts[0] ?? ''))
+  if (parts.length === 2 && isAddress(parts[0] ?? ''))
     throw new InputError(
       'port',
       spec,
@@ -88,8 +111,8 @@ export function parsePortSpec(spec: string): PortSpec {
   const publishedText = parts.length > 1 ? (parts.at(-2) ?? '') : ''
   const published = publishedText === '' ? null : parseRange(publishedText, spec)
   const address = parts.length === 3 ? (parts[0] ?? '') : null
-  if (address !== null && !isIPv4(address))
-    throw new InputError('port', spec, `"${address}" is not an IPv4 address`, form)
+  if (address !== null && !isAddress(address))
+    throw new InputError('port', spec, `"${address}" is not an IP address (IPv6 in brackets)`, form)
   if (published && lengthOf(published) !== lengthOf(target))
     throw new InputError(
       'port',
@@ -99,7 +122,7 @@ export function parsePortSpec(spec: string): PortSpec {
     )
   if (!published && lengthOf(target) > 1)
     throw new InputError('port', spec, 'a range needs its published ports written out', form)
-  return { protocol, published, target, address: address === '0.0.0.0' ? null : address }
+  return { protocol, published, target, address: address === null ? null : boundTo(address) }
 }
 
 /** Number of ports in a range. */
@@ -119,7 +142,8 @@ export function formatRange(range: PortRange): string {
 
 /** The SPEC of a port, as `parsePortSpec` reads it. */
 export function formatPort(port: PortSpec): string {
-  const address = port.address === null ? '' : `${port.address}:`
+  const address =
+    port.address === null ? '' : `${port.address.includes(':') ? `[${port.address}]` : port.address}:`
   const open = port.address === null ? '' : ':'
   const published = port.published === null ? open : `${formatRange(port.published)}:`
   return `${address}${published}${formatRange(port.target)}/${port.protocol}`

@@ -12,9 +12,9 @@ import { ofFamily, type Stack, type Stacks } from './stack.js'
 import { type VipRange, wayToVips } from './vips.js'
 
 /** Replies from a mesh address go back into the sandbox, whatever the main table says. */
-export function replyPath(place: Place, address: string, sandbox: string, stack: Stack): KernelObject[] {
+export function replyPath(place: Place, address: string, gateway: string, stack: Stack): KernelObject[] {
   return [
-    route(place, stack.everywhere, meshLink, { table: replyTable, gateway: sandbox, source: address }),
+    route(place, stack.everywhere, meshLink, { table: replyTable, gateway, source: address }),
     { kind: 'rule', place, priority: rulePriority, source: `${address}${stack.whole}`, table: replyTable },
   ]
 }
@@ -68,12 +68,17 @@ function joined(
   stack: Stack,
 ): KernelObject[] {
   const { sets } = stack
+  const name = attachmentLink(attachment.id)
+  const gateway = stack.gateway(sandbox)
   const neighbours = attachment.udpPorts.length > 0 ? ofFamily(stack, attachment.networks) : []
   return [
     ...allowIpv6(place, stack),
+    ...(gateway === sandbox
+      ? []
+      : [{ kind: 'address', place: 'mesh', link: name, address: `${gateway}${stack.whole}` } as const]),
     { kind: 'address', place, link: meshLink, address: `${address}${stack.whole}` },
-    route('mesh', `${address}${stack.whole}`, attachmentLink(attachment.id)),
-    ...replyPath(place, address, sandbox, stack),
+    route('mesh', `${address}${stack.whole}`, name),
+    ...replyPath(place, address, gateway, stack),
     ...datagramPath(place, attachment.udpPorts, stack),
     ...neighbours.map(network => entry('mesh', sets.neighbour, `${network},${address}`)),
     ...ofFamily(stack, attachment.addresses).map(own => entry('mesh', sets.hairpin, `${own},${address}`)),
@@ -83,7 +88,7 @@ function joined(
 /** It calls VIPs by its link to the mesh, even if it has no other; and one whose endpoint is itself. */
 function asCaller(place: Place, address: string, sandbox: string, range: VipRange): KernelObject[] {
   return [
-    wayToVips(place, range, sandbox, address),
+    wayToVips(place, range, range.stack.gateway(sandbox), address),
     entry('mesh', range.stack.sets.hairpin, `${address},${address}`),
   ]
 }
@@ -105,7 +110,7 @@ export function linkOf(object: KernelObject, linkByAddress: ReadonlyMap<string, 
   if ('place' in object && object.place.startsWith('container:'))
     return attachmentLink(object.place.slice('container:'.length))
   if (object.kind === 'link' && linkForm.test(object.name)) return object.name
-  if (object.kind === 'route' && linkForm.test(object.link)) return object.link
+  if ((object.kind === 'route' || object.kind === 'address') && linkForm.test(object.link)) return object.link
   if (object.kind === 'entry' && pairSets.has(object.set))
     return linkByAddress.get(object.element.slice(object.element.indexOf(',') + 1)) ?? null
   return null

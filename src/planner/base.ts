@@ -9,7 +9,7 @@ import type { Node } from '../model/snapshot.js'
 import { nodeAddress, sandboxAddress } from './addresses.js'
 import { allowIpv6, replyPath } from './attachment.js'
 import { portSet } from './names.js'
-import { entry, route, set, sysctl } from './objects.js'
+import { entry, localTable, route, set, sysctl } from './objects.js'
 import { planTunnel } from './peers.js'
 import { type AliasOf, type Former, planRules } from './rules.js'
 import { ofFamily, type Stack, stacksOf } from './stack.js'
@@ -66,10 +66,18 @@ function links(node: Node, settings: PlanSettings): KernelObject[] {
   ]
 }
 
+/**
+ * Lets [::1]:PORT be answered, as route_localnet does for 127.0.0.1: the reply, whose
+ * destination is ::1 again once it is translated back, comes in by mesh0. The wire brings
+ * no packet to ::1 so far: the kernel drops it when it arrives.
+ */
+const loopbackReplies = route('host', '::1/128', meshLink, { table: localTable, type: 'local' })
+
 /** Address and routes on both ends of the link between host and sandbox. */
 function uplinkOf(node: Node, own: string, sandbox: string, stack: Stack): KernelObject[] {
   return [
     ...allowIpv6('host', stack),
+    ...(stack.family === 'inet6' ? [loopbackReplies] : []),
     { kind: 'address', place: 'host', link: meshLink, address: `${own}${stack.whole}` },
     { kind: 'address', place: 'mesh', link: uplink, address: `${sandbox}${stack.whole}` },
     route('host', stack.subnet(node.pool), meshLink, { gateway: sandbox, source: own }),

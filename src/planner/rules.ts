@@ -80,8 +80,8 @@ function clusterRules(sandbox: string, { number, port }: Membership, { family, s
   }
 }
 
-/** Nothing of IPv6 that is bound to one link, or to none, can be sent on: there it is refused like any closed port. */
-const stayingHere = ['-s fe80::/10 -j RETURN', '-d ::1/128 -j RETURN']
+/** What comes from an address that is good on one link only cannot be sent on: it is refused like at any closed port. */
+const stayingHere = ['-s fe80::/10 -j RETURN']
 
 const alone = { input: [], mark: [], snat: [], forward: [], stamp: [] }
 const withoutVips = { forward: [], mark: [] }

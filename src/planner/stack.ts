@@ -8,6 +8,7 @@
  */
 import { Address4, Address6 } from 'ip-address'
 import { type Family, familyOf } from '../kernel/objects.js'
+import { linkGateway } from '../kernel/ownership.js'
 import { type AddressSets, addressSets } from './names.js'
 
 export interface Stack {
@@ -27,6 +28,8 @@ export interface Stack {
   address(ipv4: string): string
   /** The IPv4 address that a mesh address of this family stands for; null for one outside of the pool. */
   ipv4(address: string): string | null
+  /** By what address a container reaches the sandbox, whose own one is given. */
+  gateway(sandbox: string): string
   /** A subnet of the mesh in this family. */
   subnet(ipv4: string): string
   /** An address with a port behind it. */
@@ -43,6 +46,7 @@ export const ipv4: Stack = {
   refusal: 'icmp-port-unreachable',
   address: address => address,
   ipv4: address => address,
+  gateway: sandbox => sandbox,
   subnet: subnet => subnet,
   at: (address, port) => `${address}:${port}`,
 }
@@ -67,6 +71,7 @@ export function ipv6(pool: string, pool6: string): Stack {
       const four = new Address6(six).bigInt() - shift
       return four < first || four > last ? null : Address4.fromBigInt(four).correctForm()
     },
+    gateway: () => linkGateway,
     subnet(subnet) {
       const [start = '', length] = subnet.split('/')
       return `${address(start)}/${96 + Number(length)}`

@@ -23,7 +23,7 @@ import { type Pass, Reconciler } from '../../src/reconcile/reconcile.js'
 import type { PassKind } from '../../src/reconcile/runner.js'
 import { describe } from '../../src/status/describe.js'
 import { runIn } from './namespaces.js'
-import { hostAddress, type Topology } from './topology.js'
+import { addresses, hostAddress, type Topology } from './topology.js'
 
 const onlyNode: Node = {
   name: 'node1',
@@ -108,8 +108,10 @@ export class MeshNode {
     const base = planBase(node, settings, { aliases: [], externals: [], nodeEndpoints: false })
     const sysctls = base.filter((object): object is SysctlObject => object.kind === 'sysctl')
     const { variant } = await findVariant(topology.host)
-    const newDrivers = (sockets: Sockets) => createDrivers({ variant, sockets, sysctls }).map(around)
-    return new MeshNode(topology, newDrivers, settings, node)
+    const newDrivers = (sockets: Sockets) =>
+      createDrivers({ variant, ipv6: settings.ipv6 !== null, sockets, sysctls }).map(around)
+    const own = settings.ipv6 ? [addresses.inet6.bridge, addresses.inet6.host] : []
+    return new MeshNode(topology, newDrivers, settings, { ...node, addresses: [...node.addresses, ...own] })
   }
 
   private newKernel(): Kernel {

@@ -12,9 +12,26 @@ import net from 'node:net'
 import type { Container } from '../../src/model/container.js'
 import { openSocket, runInNamespace } from '../../src/netlink/addon.js'
 
-export const clientAddress = '192.168.77.254'
-export const hostAddress = '192.168.77.1'
-const bridgeAddress = '172.17.0.1'
+/** Who has which address, by family. */
+export const addresses = {
+  inet: {
+    client: '192.168.77.254',
+    host: '192.168.77.1',
+    loopback: '127.0.0.1',
+    bridge: '172.17.0.1',
+    any: '0.0.0.0',
+  },
+  inet6: { client: 'fd77::254', host: 'fd77::1', loopback: '::1', bridge: 'fd17::1', any: '::' },
+} as const
+
+export const clientAddress: string = addresses.inet.client
+export const hostAddress: string = addresses.inet.host
+const bridgeAddress = addresses.inet.bridge
+
+/** The unbound address of the family of another one. */
+function anyOf(address: string): string {
+  return addresses[address.includes(':') ? 'inet6' : 'inet'].any
+}
 
 export interface Answer {
   /** Who answered. */
@@ -98,6 +115,8 @@ export class Topology {
   readonly host: string
   readonly client: string
   readonly sandboxPath: string
+  /** Whether everybody has addresses of IPv6 too. */
+  readonly ipv6: boolean
   private readonly namespaces: string[] = []
   /** Namespace by PID of the container's process. */
   private readonly names = new Map<number, string>()
@@ -108,10 +127,11 @@ export class Topology {
 
   /**
    * The first of its kind has a client of its own, on whose bridge further hosts are
-   * plugged: `beside` it, at 192.168.77.2 and so on.
+   * plugged: `beside` it, at 192.168.77.2 and so on, in IPv6 at fd77::2.
    */
-  constructor(beside: Topology | null = null) {
+  constructor(beside: Topology | null = null, ipv6 = beside?.ipv6 ?? false) {
     const number = beside ? ++beside.hosts : 1
+    this.ipv6 = ipv6
     this.prefix = `mt${process.pid}${number > 1 ? `n${number}` : ''}`
     this.address = `192.168.77.${number}`
     this.host = this.path('host')
@@ -119,6 +139,7 @@ export class Topology {
     this.sandboxPath = this.path('mesh')
     this.ip(`netns add ${this.prefix}-host`)
     this.namespaces.push(`${this.prefix}-host`)
+    this.useAddressesAtOnce('host')
     if (!beside) this.addClient()
     const wire = this.client.replace('/run/netns/', '')
     this.ip(`link add up0 netns ${this.prefix}-host type veth peer name port${number} netns ${wire}`)
@@ -130,6 +151,7 @@ export class Topology {
       `addr add ${bridgeAddress}/16 dev docker0`,
       'link set docker0 up',
     )
+    if (ipv6) this.addIpv6(number)
     this.sysctl(this.host, 'net.ipv4.ip_forward', '1')
     this.run(this.host, 'iptables', '-P', 'FORWARD', 'DROP')
     this.run(
@@ -149,10 +171,26 @@ export class Topology {
     )
   }
 
+  /** Addresses of IPv6 need not be tried for a second before they are used. */
+  private useAddressesAtOnce(name: string): void {
+    if (this.ipv6) this.sysctl(this.path(name), 'net.ipv6.conf.default.accept_dad', '0')
+  }
+
+  /** IPv6 as Docker sets it up, but for forwarding: that is the mesh's to turn on. */
+  private addIpv6(number: number): void {
+    this.in(
+      'host',
+      `addr add fd77::${number}/64 dev up0`,
+      `addr add ${addresses.inet6.bridge}/64 dev docker0`,
+    )
+    this.run(this.host, 'ip6tables', '-P', 'FORWARD', 'DROP')
+  }
+
   /** The world outside: a namespace whose bridge is the wire between hosts. */
   private addClient(): void {
     this.ip(`netns add ${this.prefix}-client`)
     this.namespaces.push(`${this.prefix}-client`)
+    this.useAddressesAtOnce('client')
     this.in(
       'client',
       'link set lo up',
@@ -160,6 +198,7 @@ export class Topology {
       `addr add ${clientAddress}/24 dev wire`,
       'link set wire up',
     )
+    if (this.ipv6) this.in('client', `addr add ${addresses.inet6.client}/64 dev wire`)
   }
 
   path(name: string): string {
@@ -206,6 +245,8 @@ export class Topology {
     this.ip(`netns add ${namespace}`)
     this.namespaces.push(namespace)
     const address = `172.17.0.${10 + number}`
+    const address6 = `fd17::${10 + number}`
+    this.useAddressesAtOnce(short)
     this.in(short, 'link set lo up')
     if (attach === 'bridge') {
       this.ip(`link add v${number} netns ${this.prefix}-host type veth peer name eth0 netns ${namespace}`)
@@ -216,6 +257,8 @@ export class Topology {
         'link set eth0 up',
         `route add default via ${bridgeAddress}`,
       )
+      if (this.ipv6)
+        this.in(short, `addr add ${address6}/64 dev eth0`, `route add default via ${addresses.inet6.bridge}`)
     }
     const child = runInNamespace(this.path(short), () => spawn('sleep', ['3600'], { stdio: 'ignore' }))
     this.processes.push(child)
@@ -228,8 +271,8 @@ export class Topology {
       health: 'none',
       pid: child.pid!,
       network: 'own',
-      addresses: attach === 'bridge' ? [address] : [],
-      networks: attach === 'bridge' ? ['172.17.0.0/16'] : [],
+      addresses: attach === 'bridge' ? [address, ...(this.ipv6 ? [address6] : [])] : [],
+      networks: attach === 'bridge' ? ['172.17.0.0/16', ...(this.ipv6 ? ['fd17::/64'] : [])] : [],
       leaving: false,
       dockerPorts: [],
       ...rest,
@@ -269,7 +312,12 @@ export class Topology {
   }
 
   /** A TCP server in a namespace: introduces itself and the client, then echoes lines. */
-  async serveTcp(where: Container | string, port: number, name: string, address = '0.0.0.0'): Promise<void> {
+  async serveTcp(
+    where: Container | string,
+    port: number,
+    name: string,
+    address: string = this.ipv6 ? '::' : '0.0.0.0',
+  ): Promise<void> {
     const path = typeof where === 'string' ? where : this.pathOf(where)
     const server = net.createServer({ allowHalfOpen: false }, socket => {
       this.sockets.add(socket)
@@ -286,13 +334,13 @@ export class Topology {
   /** A UDP server that answers each datagram with its name and the client it saw. */
   async serveUdp(where: Container | string, port: number, name: string): Promise<void> {
     const path = typeof where === 'string' ? where : this.pathOf(where)
-    const server = dgram.createSocket('udp4')
+    const server = dgram.createSocket(this.ipv6 ? 'udp6' : 'udp4')
     server.on('message', (_, from) =>
-      server.send(`${name} ${from.address} ${from.port}`, from.port, from.address),
+      server.send(`${name} ${from.address.replace('::ffff:', '')} ${from.port}`, from.port, from.address),
     )
     server.on('error', () => {})
     Object.assign(server, { place: path.replace('/run/netns/', '') })
-    const fd = openSocket('udp', '0.0.0.0', port, path)
+    const fd = openSocket('udp', this.ipv6 ? '::' : '0.0.0.0', port, path)
     await new Promise<void>(resolve => server.bind({ fd }, resolve))
     this.servers.push(server)
   }
@@ -300,7 +348,8 @@ export class Topology {
   /** Connects from a namespace; resolves with the server's introduction. Rejects with the socket's error code. */
   connect(from: string, address: string, port: number, localPort = 0, seconds = 5): Promise<Conversation> {
     return new Promise((resolve, reject) => {
-      const fd = openSocket('tcp', localPort ? '0.0.0.0' : null, localPort, from)
+      const any = anyOf(address)
+      const fd = openSocket('tcp', localPort || any === '::' ? any : null, localPort, from)
       const socket = new net.Socket({ fd })
       this.sockets.add(socket)
       const timer = setTimeout(
@@ -339,10 +388,10 @@ export class Topology {
     }
   }
 
-  /** A UDP client with a fixed source port. */
-  async udpClient(from: string, localPort = 0): Promise<UdpClient> {
-    const fd = openSocket('udp', '0.0.0.0', localPort, from)
-    const socket = dgram.createSocket('udp4')
+  /** A UDP client with a fixed source port, of the family in which it will ask. */
+  async udpClient(from: string, localPort = 0, family: keyof typeof addresses = 'inet'): Promise<UdpClient> {
+    const fd = openSocket('udp', addresses[family].any, localPort, from)
+    const socket = dgram.createSocket(family === 'inet' ? 'udp4' : 'udp6')
     await new Promise<void>(resolve => socket.bind({ fd }, resolve))
     const client = new UdpClient(socket)
     this.servers.push(socket)

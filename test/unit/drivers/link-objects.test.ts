@@ -105,7 +105,10 @@ t.test('a pair with an end that is down, or with two sizes, has a size no plan h
 })
 
 t.test('an address that the kernel itself gave a link is none of ours', async t => {
-  const addresses = ['10.254.0.3/32', 'fd4d::3/128', 'fe80::1/64'].map(address => ({ linkIndex: 3, address }))
+  const addresses = ['10.254.0.3/32', 'fd4d::3/128', 'fe80::7/64', 'fe80::1/128'].map(address => ({
+    linkIndex: 3,
+    address,
+  }))
   const objects = objectsOf(
     new Map<Place, PlaceReading>([
       ['mesh', reading([link(3, 'paaa', 2)])],
@@ -117,7 +120,7 @@ t.test('an address that the kernel itself gave a link is none of ours', async t 
   )
   t.strictSame(
     objects.flatMap(object => (object.kind === 'address' ? [object.address] : [])),
-    ['10.254.0.3/32', 'fd4d::3/128'],
+    ['10.254.0.3/32', 'fd4d::3/128', 'fe80::1/128'],
   )
 })
 

@@ -1,0 +1,97 @@
+/**
+ * What IPv6 has of its own: clients are refused at once where it is off, containers have
+ * it though Docker turned it off, and the host is left as it was. What both families
+ * have in common is in datapath.test.ts.
+ */
+import { networkInterfaces } from 'node:os'
+import t from 'tap'
+import { runInNamespace } from '../../src/netlink/addon.js'
+import { formersOf } from '../../src/planner/rules.js'
+import { MeshNode, service } from '../helpers/mesh-node.js'
+import { addresses, Topology } from '../helpers/topology.js'
+
+const pool6 = 'fd4d:6573:68::/96'
+const { host, loopback } = addresses.inet6
+const formers = [
+  { name: 'net.ipv6.conf.all.forwarding', value: '0' },
+  { name: 'net.ipv6.conf.up0.accept_ra', value: '1' },
+]
+
+t.test('without IPv6 its clients are refused at once', async t => {
+  const topology = new Topology(null, true)
+  const mesh = await MeshNode.create(topology)
+  t.teardown(async () => {
+    await mesh.clean()
+    await topology.destroy()
+  })
+  const web = topology.addContainer('web', { labels: { app: 'web' } })
+  await topology.serveTcp(web, 80, 'web')
+  mesh.containers = [web]
+  mesh.services = [service('web', ['8888:80'])]
+  await mesh.pass()
+  t.equal((await topology.ask(topology.client, addresses.inet.host, 8888)).name, 'web')
+  t.equal(await topology.refusal(topology.client, host, 8888), 'ECONNREFUSED')
+  t.equal(await topology.refusal(topology.host, loopback, 8888), 'ECONNREFUSED')
+  t.equal(mesh.run('host', 'ip6tables-save').includes('MESH'), false)
+  t.notMatch(mesh.run(web, 'ip -6 addr show dev mesh0'), /global/)
+})
+
+t.test('with IPv6', async t => {
+  const topology = new Topology(null, true)
+  const mesh = await MeshNode.create(topology, undefined, { ipv6: { pool: pool6, formers } })
+  t.teardown(async () => {
+    await mesh.clean()
+    await topology.destroy()
+  })
+  const { client } = topology
+  const plain = topology.addContainer('plain', { labels: { app: 'plain' }, attach: 'none' })
+  topology.sysctl(topology.pathOf(plain), 'net.ipv6.conf.all.disable_ipv6', '1')
+  topology.sysctl(topology.pathOf(plain), 'net.ipv6.conf.default.disable_ipv6', '1')
+  await topology.serveTcp(plain, 80, 'plain')
+  await topology.serveTcp(plain, 81, 'four', '0.0.0.0')
+  mesh.containers = [plain]
+  mesh.services = [service('plain', ['8888:80', '8889:81'])]
+  await mesh.pass()
+
+  t.test('a container in which Docker turned IPv6 off is an endpoint like any other', async t => {
+    t.match(await topology.ask(client, host, 8888), { name: 'plain', address: addresses.inet6.client })
+    t.match(await topology.ask(client, addresses.inet.host, 8888), { name: 'plain' })
+    t.equal(mesh.run(plain, 'sysctl -n net.ipv6.conf.lo.disable_ipv6').trim(), '1')
+  })
+
+  t.test('a process that listens on IPv4 alone refuses clients of IPv6 at once', async t => {
+    t.equal((await topology.ask(client, addresses.inet.host, 8889)).name, 'four')
+    t.equal(await topology.refusal(client, host, 8889), 'ECONNREFUSED')
+    t.equal(await topology.refusal(topology.host, loopback, 8889), 'ECONNREFUSED')
+  })
+
+  t.test('a client that has an address on its own link only is refused at once', async t => {
+    const links = runInNamespace(topology.host, () => networkInterfaces())
+    const own = links.up0?.find(({ address }) => address.startsWith('fe80:'))?.address
+    const url = `http://[${own}%25wire]:8888/`
+    t.throws(() => topology.run(client, 'curl', '-sS', '-m', '5', url), /curl: \(7\)/, 'could not connect')
+  })
+
+  t.test('the host goes on to listen to its routers, and is left as it was', async t => {
+    const value = (name: string) => mesh.run('host', `sysctl -n ${name}`).trim()
+    t.equal(value('net.ipv6.conf.up0.accept_ra'), '2')
+    t.equal(value('net.ipv6.conf.all.forwarding'), '1')
+    const { objects } = await mesh.kernel.observe(mesh.places())
+    t.strictSame(formersOf(objects), formers)
+    t.strictSame(MeshNode.text(await mesh.pass()), [])
+  })
+
+  t.test('IPv6 that is turned off leaves nothing behind, and IPv4 untouched', async t => {
+    const open = await topology.connect(client, addresses.inet.host, 8888)
+    const four = await MeshNode.create(topology)
+    four.containers = mesh.containers
+    four.services = mesh.services
+    await four.pass()
+    t.strictSame(MeshNode.text(await four.pass()), [])
+    t.equal(await open.say('still here'), 'still here')
+    t.equal(await topology.refusal(client, host, 8888), 'ECONNREFUSED')
+    for (const place of ['host', 'mesh', plain] as const)
+      t.notMatch(mesh.run(place, 'ip -6 addr') + mesh.run(place, 'ip -6 rule'), /fd4d|fe80::1\/|109$/m)
+    t.notMatch(mesh.run('host', 'ip6tables-save') + mesh.run('host', 'ipset list -n'), /MESH|mesh-.*6$/m)
+  })
+})
