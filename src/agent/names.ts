@@ -11,6 +11,7 @@ import { offsetIn } from '../model/ipv4.js'
 import { resolverAddress } from '../model/vips.js'
 import { nodeAddress } from '../planner/addresses.js'
 import { type Stacks, stacksOf } from '../planner/stack.js'
+import { type VipRange, vipRangesOf } from '../planner/vips.js'
 import type { NamesView } from '../status/views.js'
 import type { Loop } from './loop.js'
 
@@ -23,30 +24,31 @@ export class Names {
   private readonly addresses: readonly string[]
   private readonly naming = createNaming()
   private readonly stacks: Stacks
+  private readonly vips: readonly VipRange[]
   private trouble: string | null = null
 
   constructor(settings: Settings) {
     this.settings = settings
-    const { dns, dnsDomain, dnsTtl, dnsUpstreams, pool, vipPool, ipv6, pool6 } = settings
+    const { dns, dnsDomain: domain, dnsTtl: ttl, dnsUpstreams, pool, vipPool, ipv6, pool6 } = settings
     this.stacks = stacksOf(pool, ipv6 ? pool6 : null)
-    this.addresses = dns && vipPool !== null ? [resolverAddress(vipPool)] : []
+    this.vips = vipRangesOf(settings, this.stacks)
+    const resolver =
+      dns && vipPool !== null ? this.vips.map(({ address }) => address(resolverAddress(vipPool))) : []
+    this.addresses = resolver
+    const pools = [...this.stacks.map(({ subnet }) => subnet(pool)), ...this.vips.map(each => each.pool)]
+    const onTrouble = (message: string | null) => {
+      this.trouble = message
+    }
     this.resolver =
-      this.addresses.length === 0
+      resolver.length === 0
         ? null
         : new Resolver({
-            zone: {
-              domain: dnsDomain,
-              ttl: dnsTtl,
-              resolver: this.addresses,
-              pools: [pool, ...(vipPool === null ? [] : [vipPool]), ...(ipv6 ? [pool6] : [])],
-            },
+            zone: { domain, ttl, resolver, pools },
             port,
             namespace: sandboxPath,
             upstreams: dnsUpstreams,
             forwarding: usualForwarding,
-            onTrouble: message => {
-              this.trouble = message
-            },
+            onTrouble,
           })
   }
 
@@ -70,8 +72,11 @@ export class Names {
   }
 
   private withTwin(address: string): string[] {
-    if (offsetIn(this.settings.pool, address) === null) return [address]
-    return this.stacks.map(stack => stack.address(address))
+    const { pool, vipPool } = this.settings
+    if (offsetIn(pool, address) !== null) return this.stacks.map(stack => stack.address(address))
+    if (vipPool !== null && offsetIn(vipPool, address) !== null)
+      return this.vips.map(range => range.address(address))
+    return [address]
   }
 
   stop(): Promise<void> {

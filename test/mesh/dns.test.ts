@@ -17,7 +17,7 @@ const resolverAddress = '10.253.0.1'
 
 t.test('names of services', async t => {
   const topology = new Topology()
-  const mesh = await MeshNode.create(topology)
+  const mesh = await MeshNode.create(topology, driver => driver, { vipPool: '10.253.0.0/16' })
   const other = await OtherResolver.open(always('9.9.9.9'))
   const troubles: (string | null)[] = []
   const resolver = new Resolver({
@@ -56,17 +56,6 @@ t.test('names of services', async t => {
     })
     resolver.update(services, callers)
   }
-  /** Routes to the VIP pool, as far as they are not there already. */
-  const route = () => {
-    mesh.run('mesh', 'ip route replace local 10.253.0.0/16 dev lo')
-    mesh.run('host', 'iptables -I FORWARD -o mesh0 -d 10.253.0.0/16 -j ACCEPT')
-    mesh.run('host', 'ip route replace 10.253.0.0/16 via 10.254.0.1 dev mesh0 onlink')
-    for (const each of [one, alone])
-      mesh.run(
-        each,
-        `ip route replace 10.253.0.0/16 via 10.254.0.1 dev mesh0 onlink src ${mesh.reconciler.addressOf(each.id)}`,
-      )
-  }
   let id = 1
   const ask = async (from: Container | string, name: string, type = 'A'): Promise<string> => {
     const path = typeof from === 'string' ? from : topology.pathOf(from)
@@ -81,7 +70,6 @@ t.test('names of services', async t => {
     resolver.start()
     await mesh.pass()
     tell()
-    route()
     await waitFor(() => resolver.served.includes(resolverAddress), 'the resolver', 30)
     t.strictSame(troubles, [])
   })
@@ -121,7 +109,6 @@ t.test('names of services', async t => {
   t.test('goes on in a sandbox that was made anew', async t => {
     topology.run(topology.host, 'ip', 'netns', 'del', topology.sandboxPath.replace('/run/netns/', ''))
     await mesh.pass()
-    route()
     t.equal(await waitFor(() => ask(member, 'web.mesh'), 'an answer', 60), 'NOERROR web.mesh A 10.253.7.1')
   })
 })
