@@ -14,6 +14,10 @@ export interface ViewInput {
   /** Mesh address (or given address) of an endpoint; null: none could be had. */
   readonly addressOf: (endpoint: Endpoint) => string | null
   readonly readings: ReadonlyMap<string, DestinationReading>
+  /** IPv4 address of the sandbox. */
+  readonly sandbox: string
+  /** Where VIPs come from; null: nowhere. */
+  readonly vipPool: string | null
   /** What failed for the endpoint in the last pass, or null. */
   readonly failureOf: (endpoint: Endpoint) => string | null
 }

@@ -11,7 +11,7 @@ import { lengthOf } from '../model/ports.js'
 import type { Publication } from '../model/publication.js'
 import type { ServiceFields } from '../model/service-fields.js'
 import { exhaustion, vipsInPool, vipsOf } from '../model/vips.js'
-import { nodeAddress } from '../planner/addresses.js'
+import { nodeAddress, sandboxAddress } from '../planner/addresses.js'
 import type { SwarmServices } from '../sources/swarm-service.js'
 import type { Agent, PortKey, PublishOptions } from '../status/agent.js'
 import { viewOf as changeView } from '../status/describe.js'
@@ -255,6 +255,8 @@ export class MeshAgent implements Agent {
             : endpoint.address,
       domain: this.options.domain,
       readings: reconciler.lastReadings,
+      sandbox: sandboxAddress(node.subnet),
+      vipPool: this.options.vipPool,
       failureOf: endpoint => failureOf(endpoint, troubles.get.bind(troubles)),
     })
   }

@@ -78,6 +78,7 @@ function planSettings(
     kernelRelease: release(),
     formerIpForward,
     ipv6: settings.ipv6 ? { pool: settings.pool6, formers } : null,
+    vipPool: settings.vipPool,
   }
 }
 

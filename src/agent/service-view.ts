@@ -1,10 +1,10 @@
 /**
  * A service with its endpoints as the API tells of it. Pure.
  */
-import { byFwmark, keyOf } from '../kernel/objects.js'
+import { keyOf } from '../kernel/objects.js'
 import type { Endpoint } from '../model/mesh.js'
 import { formatPort, formatRange, type PublishedPort } from '../model/ports.js'
-import { type Unit, unitsOf } from '../planner/units.js'
+import { matchOf, type Unit, unitsOf } from '../planner/units.js'
 import type { EndpointView, PortView, ServiceView } from '../status/views.js'
 import { endpointPart, type ViewInput } from './endpoint-view.js'
 import { vipPart } from './vip-view.js'
@@ -39,7 +39,7 @@ function endpointView(endpoint: Endpoint, port: PublishedPort, unit: Unit, input
   const reading = input.readings.get(
     keyOf({
       kind: 'destination',
-      service: byFwmark(unit.fwmark),
+      service: matchOf(unit, input.sandbox, 'inet'),
       address: part.address ?? '',
       port: targetPort,
       weight: 0,

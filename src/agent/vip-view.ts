@@ -3,12 +3,13 @@
  */
 import { dottedName } from '../dns/names.js'
 import { keyOf } from '../kernel/objects.js'
-import { protocolNumbers } from '../kernel/ownership.js'
 import type { Endpoint } from '../model/mesh.js'
 import { formatRange } from '../model/ports.js'
 import type { Service } from '../model/service.js'
-import { formatVipPort, pairsOf, vipPortsOf } from '../model/vip-ports.js'
+import { formatVipPort, vipPortsOf } from '../model/vip-ports.js'
 import { formatWeight } from '../model/weights.js'
+import { ipv4 } from '../planner/stack.js'
+import { matchOfVip, vipRangesOf, vipUnitsOf } from '../planner/vips.js'
 import type { ServiceView, VipEndpointView, VipPortView } from '../status/views.js'
 import { type EndpointPart, endpointPart, type ViewInput } from './endpoint-view.js'
 
@@ -30,23 +31,20 @@ function counted(
   service: Service,
   { port }: Endpoint,
   { address }: EndpointPart,
-  readings: ViewInput['readings'],
+  { readings, vipPool }: ViewInput,
 ): { readonly active: number; readonly inactive: number } {
   let active = 0
   let inactive = 0
-  if (service.vip === null || address === null) return { active, inactive }
-  for (const vipPort of vipPortsOf(service))
-    for (const pair of pairsOf(vipPort)) {
+  const { vip } = service
+  if (vip === null || address === null) return { active, inactive }
+  for (const range of vipRangesOf({ vipPool }, [ipv4]))
+    for (const unit of vipUnitsOf(service)) {
       const reading = readings.get(
         keyOf({
           kind: 'destination',
-          service: {
-            protocol: protocolNumbers[vipPort.protocol],
-            address: service.vip,
-            port: pair.port,
-          },
+          service: matchOfVip(unit, vip, range),
           address,
-          port: port ?? pair.target,
+          port: port ?? unit.targetPort,
           weight: 0,
           drainingSince: 0,
         }),
@@ -59,7 +57,7 @@ function counted(
 
 function vipEndpoint(service: Service, endpoint: Endpoint, input: ViewInput): VipEndpointView {
   const part = endpointPart(endpoint, input)
-  return { ...part, port: endpoint.port ?? 0, ...counted(service, endpoint, part, input.readings) }
+  return { ...part, port: endpoint.port ?? 0, ...counted(service, endpoint, part, input) }
 }
 
 function vipPortView(port: ReturnType<typeof vipPortsOf>[number]): VipPortView {

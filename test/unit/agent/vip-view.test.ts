@@ -39,6 +39,8 @@ function view(service: Service, domain: string | null = 'mesh') {
     origin: 'meshctl',
     domain,
     addressOf: () => '10.254.0.3',
+    sandbox: '10.254.0.1',
+    vipPool: '10.253.0.0/16',
     readings: new Map([reading(80, 80, 2), reading(8080, 90, 3), reading(81, 81, 7)]),
     failureOf: () => null,
   })
