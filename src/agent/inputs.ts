@@ -12,12 +12,12 @@ import { nodeAddress } from '../planner/addresses.js'
 import type { Inputs } from '../reconcile/reconcile.js'
 import { SilentNodes } from './silent-nodes.js'
 
-/** IPv4 addresses of the node itself, without loopback and the mesh's own link. */
+/** Addresses of the node itself, without loopback, the mesh's own link and what is good on one link only. */
 export function ownAddresses(): string[] {
   const addresses: string[] = []
   for (const [link, list] of Object.entries(networkInterfaces()))
-    for (const { family, internal, address } of list ?? [])
-      if (family === 'IPv4' && !internal && link !== meshLink) addresses.push(address)
+    for (const { internal, address } of list ?? [])
+      if (!internal && link !== meshLink && !address.startsWith('fe80:')) addresses.push(address)
   return [...new Set(addresses)].sort()
 }
 

@@ -78,6 +78,7 @@ function planSettings(
     kernelRelease: release(),
     formerIpForward,
     ipv6: settings.ipv6 ? { pool: settings.pool6, formers } : null,
+    vipPool6: settings.vipPool6,
     vipPool: settings.vipPool,
   }
 }
@@ -121,6 +122,7 @@ export async function runAgent(settings: Settings, version: string): Promise<voi
   if (settings.ipv6) {
     requireIpv6()
     checkPool(settings.pool6, hostAddresses(), meshLink, 'pool6')
+    if (settings.vipPool) checkPool(settings.vipPool6, hostAddresses(), meshLink, 'vip-pool6')
   }
   const names = new Names(settings)
   names.start()
@@ -152,7 +154,11 @@ export async function runAgent(settings: Settings, version: string): Promise<voi
 
   const metrics = createMetrics(version)
   const files = settings.files.map(file => new FileSource(file, servicesOfFile(settings.vipPool)))
-  const docker = dockerSource({ socketPath: settings.docker, meshPool: settings.pool })
+  const docker = dockerSource({
+    socketPath: settings.docker,
+    meshPool: settings.pool,
+    ipv6: settings.ipv6,
+  })
   const origins = [...files, store].map(({ name }) => name)
   const peerWatch = new PeerWatch({ sandbox: sandboxPath, onChange: () => loop.peersChanged() })
   const tunnel = new Tunnel()

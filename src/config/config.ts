@@ -9,6 +9,7 @@ import { parse as parseYaml, YAMLParseError } from 'yaml'
 import { InputError, reasonOf } from '../errors.js'
 import { sharesAddress } from '../model/ipv4.js'
 import { nearest } from '../model/nearest.js'
+import { overlap } from './pool.js'
 import { type Setting, type Settings, settingList, table } from './table.js'
 
 export const defaultConfigFile = '/etc/mesh/meshd.yaml'
@@ -191,6 +192,13 @@ function checkTogether(settings: Settings): void {
       settings.vipPool,
       `it overlaps the pool ${settings.pool}`,
       'choose two subnets that share no address, or write none for a mesh without VIPs',
+    )
+  if (settings.ipv6 && overlap(settings.vipPool6, settings.pool6))
+    throw new InputError(
+      'vip-pool6',
+      settings.vipPool6,
+      `it overlaps the pool6 ${settings.pool6}`,
+      'choose two subnets that share no address',
     )
   if (settings.ipv6 && settings.mtu < leastIpv6)
     throw new InputError(

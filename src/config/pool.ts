@@ -23,10 +23,9 @@ export function checkPool(
   setting = 'pool',
 ): void {
   const isSix = pool.includes(':')
-  const subnetOf = (text: string) => (isSix ? new Address6(text) : new Address4(text))
   for (const { link, address } of addresses) {
     if (link === ownLink || address.includes(':') !== isSix) continue
-    if (overlap(subnetOf(pool), subnetOf(address)))
+    if (overlap(pool, address))
       throw new InputError(
         setting,
         pool,
@@ -36,10 +35,12 @@ export function checkPool(
   }
 }
 
-function overlap(a: Address4 | Address6, b: Address4 | Address6): boolean {
+/** Whether two subnets of one family share an address. */
+export function overlap(some: string, others: string): boolean {
+  const [a, b] = [some, others].map(text => (text.includes(':') ? new Address6(text) : new Address4(text)))
   return (
-    a.startAddress().bigInt() <= b.endAddress().bigInt() &&
-    b.startAddress().bigInt() <= a.endAddress().bigInt()
+    a!.startAddress().bigInt() <= b!.endAddress().bigInt() &&
+    b!.startAddress().bigInt() <= a!.endAddress().bigInt()
   )
 }
 

@@ -152,6 +152,14 @@ export const table = {
     pool6,
     'where the addresses of --pool are in IPv6; used nowhere else; the same on every node',
   ),
+  vipPool6: setting(
+    network,
+    'vip-pool6',
+    'SUBNET',
+    'fd4d:6573:68:1::/96',
+    pool6,
+    'where those of --vip-pool are in IPv6; used nowhere else; the same on every node',
+  ),
   portRange: setting(
     network,
     'port-range',

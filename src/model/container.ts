@@ -18,9 +18,9 @@ export interface Container {
    * container whose id follows (`--network container:…`).
    */
   readonly network: 'own' | 'host' | `container:${string}`
-  /** IPv4 addresses it has of its own (loopback and mesh address left out): sources it may call from. */
+  /** Addresses it has of its own, of IPv6 where the mesh has it (loopback and mesh address left out): sources it may call from. */
   readonly addresses: readonly string[]
-  /** IPv4 networks it is on itself, the mesh left out: `172.17.0.0/16`. It answers their hosts without a gateway. */
+  /** Networks it is on itself, the mesh left out: `172.17.0.0/16`. It answers their hosts without a gateway. */
   readonly networks: readonly string[]
   /** A signal that ends it was sent and it has not ended yet. */
   readonly leaving: boolean

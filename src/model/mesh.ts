@@ -52,9 +52,9 @@ export interface MeshService {
 export interface Attachment {
   readonly id: string
   readonly pid: number
-  /** IPv4 addresses of its own that it may call from. */
+  /** Addresses of its own that it may call from. */
   readonly addresses: readonly string[]
-  /** IPv4 networks it is on besides the mesh. */
+  /** Networks it is on besides the mesh. */
   readonly networks: readonly string[]
   /** Ports on which its endpoints answer datagrams. */
   readonly udpPorts: readonly PortRange[]

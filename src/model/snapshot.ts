@@ -39,7 +39,7 @@ export interface Node {
   readonly subnet: string
   /** The whole pool, `10.254.0.0/16`. */
   readonly pool: string
-  /** The node's own IPv4 addresses on all its links, loopback left out. */
+  /** The node's own addresses on all its links, without loopback and what is good on one link only. */
   readonly addresses: readonly string[]
   /** Its part in a cluster; null: it is the only node. */
   readonly membership: Membership | null

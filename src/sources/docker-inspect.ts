@@ -7,6 +7,7 @@ import type { Container } from '../model/container.js'
 import type { DockerClient } from './docker-client.js'
 import { type Inspected, parseInspect } from './docker-container.js'
 import { readAddresses } from './fib-trie.js'
+import { readIpv6 } from './if-inet6.js'
 import { readNetworks } from './route-table.js'
 
 /** Null: there is no such container. Rejects when Docker does not answer, or not as expected. */
@@ -15,18 +16,28 @@ export async function inspectContainer(
   id: string,
   proc: string,
   meshPool: string,
+  ipv6: boolean,
 ): Promise<Inspected | null> {
   const answer = await client.inspect(id)
   if (answer === null) return null
   const result = parseInspect(answer)
   const { pid } = result.container
   const own = pid > 0 && result.container.network !== 'host'
-  const [addresses, networks, network] = await Promise.all([
+  const [addresses, networks, six, network] = await Promise.all([
     own ? readAddresses(pid, meshPool, proc) : [],
     own ? readNetworks(pid, proc) : [],
+    own && ipv6 ? readIpv6(pid, proc) : { addresses: [], networks: [] },
     fullReference(client, result.container.network),
   ])
-  return { ...result, container: { ...result.container, addresses, networks, network } }
+  return {
+    ...result,
+    container: {
+      ...result.container,
+      addresses: [...addresses, ...six.addresses],
+      networks: [...networks, ...six.networks],
+      network,
+    },
+  }
 }
 
 /** `container:NAME` as `container:<full id>`; Docker resolves it itself, some engines keep what was written. */

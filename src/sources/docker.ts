@@ -24,6 +24,8 @@ export interface DockerSourceOptions {
   readonly proc?: string
   /** Pool whose addresses are the mesh's own and not the containers': `10.254.0.0/16`. */
   readonly meshPool?: string
+  /** Whether addresses of IPv6 are asked for; false unless given. */
+  readonly ipv6?: boolean
   /** Inspections at once. */
   readonly parallel?: number
   /** Least time between two snapshots, milliseconds. */
@@ -47,6 +49,7 @@ export function dockerSource(options: DockerSourceOptions = {}): Source<Containe
     socketPath = '/var/run/docker.sock',
     proc = '/proc',
     meshPool = '10.254.0.0/16',
+    ipv6 = false,
     parallel = 8,
     gap = 5,
     relistEvery = 60_000,
@@ -93,7 +96,7 @@ export function dockerSource(options: DockerSourceOptions = {}): Source<Containe
   }
 
   const inspections = workQueue(parallel, async id => {
-    const result = await inspectContainer(client!, id, proc, meshPool)
+    const result = await inspectContainer(client!, id, proc, meshPool, ipv6)
     // An event came meanwhile: what was read may be older than it, and is read again.
     if (inspections.isWanted(id)) return
     if (result === null) view.remove(id)

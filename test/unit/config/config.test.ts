@@ -34,6 +34,7 @@ t.test('everything has a default', async t => {
     pool: '10.254.0.0/16',
     ipv6: false,
     pool6: 'fd4d:6573:68::/96',
+    vipPool6: 'fd4d:6573:68:1::/96',
     nodePrefix: 24,
     vipPool: '10.253.0.0/16',
     portRange: { first: 30000, last: 32767 },
@@ -168,6 +169,10 @@ t.test('bad input names the place, the value and the remedy', async t => {
     [
       ['--pool6', '::/96'],
       '--pool6 "::/96": not usable for machines; choose a private one, as in fd4d:6573:68::/96',
+    ],
+    [
+      ['--ipv6', 'on', '--vip-pool6', 'fd4d:6573:68::/64'],
+      'vip-pool6 "fd4d:6573:68::/64": it overlaps the pool6 fd4d:6573:68::/96; choose two subnets that share no address',
     ],
     [
       ['--ipv6', 'on', '--mtu', '1279'],
