@@ -33,7 +33,10 @@ await docker.createService({
   replicas: 0,
   more: { EndpointSpec: { Ports: [port(7102)] } },
 })
-const agent = await node.startAgent('--metrics', '127.0.0.1:9378', '--reserved-ports', '7300-7309/udp')
+const agent = await node.startAgent(
+  ...['--metrics', '127.0.0.1:9378', '--reserved-ports', '7300-7309/udp'],
+  ...['--vip-pool', '10.253.0.0/28'], // 13 VIPs
+)
 t.teardown(() => agent.kill('SIGTERM'))
 await node.meshctl('publish', '8888:80', '8000-8009:8000-8009', 'solo')
 
@@ -143,6 +146,35 @@ t.test('a scheduler that this kernel lacks', async t => {
       /the kernel's IPVS has no scheduler twos; modprobe ip_vs_twos, or choose another/,
     ],
   ])
+})
+
+t.test('a VIP that nobody may have', async t => {
+  await refuses(t, 2, [
+    ['8889:80 other --vip 10.253.0.16', 'vip "10.253.0.16": it is outside the VIP pool 10.253.0.0/28'],
+    ['8889:80 other --vip 10.253.0.1', `vip "10.253.0.1": it is the resolver's own`],
+  ])
+})
+
+t.test('a VIP when none is left; ports are published all the same', async t => {
+  const { client } = mesh
+  const asking = { selector: 'app=none', vipPorts: ['80'] }
+  const vips = new Set([(await client.inspect('solo')).vip])
+  for (let i = 1; i < 13; i++) vips.add((await client.createService(`s${i}`, asking)).service.vip)
+  t.equal(vips.size, 13, 'all of the pool, each once')
+  const counts = /all 13 addresses of the VIP pool 10\.253\.0\.0\/28 are taken; .*--vip-pool/
+  await t.rejects(client.createService('s13', asking), { code: 'MESH_VIP_TAKEN', message: counts })
+  const published = await client.publish({ service: 'outer', ports: ['8890:80'], selector: 'app=none' }, 60)
+  t.match(published, { service: { vip: null, ports: [{ spec: '8890:80/tcp' }] }, warnings: [counts] })
+  t.match(await client.status(), { vips: { size: 13, used: 13 }, notes: [counts] })
+  t.match(await node.must('curl', '-s', 'http://127.0.0.1:9378/metrics'), /^mesh_vips 13$/m)
+  const { vip } = await client.removeService('s1', {})
+  t.match(
+    await client.setService('outer', { vip: 'auto' }),
+    { service: { vip }, warnings: [] },
+    'it is free again',
+  )
+  for (let i = 2; i < 13; i++) await client.removeService(`s${i}`, {})
+  t.match(await client.removeService('outer', { force: true }), { vip, removed: ['8890:80/tcp'] })
 })
 
 t.test('without an agent meshctl ends with status 3 and says how to start one', async t => {
