@@ -52,6 +52,10 @@ export class Names {
           })
   }
 
+  get isOn(): boolean {
+    return this.resolver !== null
+  }
+
   /** Answers for others are there at once; for the mesh after the first pass. */
   start(): void {
     this.resolver?.start()

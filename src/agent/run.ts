@@ -231,6 +231,7 @@ export async function runAgent(settings: Settings, version: string): Promise<voi
       metrics.damagedPackets(tunnel.damaged)
       metrics.services(await agent.list())
       if (status.vips) metrics.vips(status.vips.used, status.vips.size)
+      if (names.isOn) metrics.queries(names.view.queries)
       metrics.netlinkMessages(messagesSent.changes, messagesSent.queries)
       for (const place of ownPlaces.keys()) {
         // The sandbox is missing until the first pass, and after `ip netns del`.

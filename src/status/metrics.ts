@@ -4,7 +4,7 @@
  */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
 import type { Outcome } from '../kernel/change.js'
-import type { ServiceView } from './views.js'
+import type { NamesView, ServiceView } from './views.js'
 
 const endpointLabels = ['service', 'published', 'endpoint', 'container'] as const
 
@@ -23,6 +23,8 @@ export interface Metrics {
   services(services: readonly ServiceView[]): void
   /** VIPs given out, and how many the pool has. */
   vips(used: number, size: number): void
+  /** DNS queries since the agent started. */
+  queries(counts: NamesView['queries']): void
   healthy(healthy: boolean): void
   /** All of it in Prometheus' text format. */
   text(): Promise<string>
@@ -68,6 +70,11 @@ export function createMetrics(version: string): Metrics {
   const published = gauge('mesh_services', 'Services published')
   const vips = gauge('mesh_vips', 'VIPs that services have')
   const vipPool = gauge('mesh_vip_pool_size', 'VIPs there are for services')
+  const queries = gauge(
+    'mesh_dns_queries_total',
+    'DNS queries: answered here, forwarded, and those of the forwarded that failed',
+    ['result'],
+  )
   const connections = gauge(
     'mesh_destination_connections',
     'Established connections of an endpoint, as IPVS counts them',
@@ -124,6 +131,9 @@ export function createMetrics(version: string): Metrics {
     vips(used, size) {
       vips.set(used)
       vipPool.set(size)
+    },
+    queries(counts) {
+      for (const [result, count] of Object.entries(counts)) queries.set({ result }, count)
     },
     healthy: value => healthy.set(value ? 1 : 0),
     text: () => registry.metrics(),

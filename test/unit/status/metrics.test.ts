@@ -45,6 +45,7 @@ t.test('passes, changes, failures and repairs are counted', async t => {
   metrics.conntrackEntries('mesh', 5)
   metrics.damagedPackets(3)
   metrics.vips(4, 65_533)
+  metrics.queries({ answered: 3, forwarded: 2, failed: 1 })
   metrics.healthy(true)
   const lines = (await metrics.text()).split('\n')
   for (const line of [
@@ -52,6 +53,7 @@ t.test('passes, changes, failures and repairs are counted', async t => {
     'mesh_healthy 1',
     'mesh_checksum_errors_total 3',
     'mesh_vips 4',
+    'mesh_dns_queries_total{result="failed"} 1',
     'mesh_vip_pool_size 65533',
     'mesh_passes_total{kind="full"} 1',
     'mesh_passes_total{kind="fast"} 1',
