@@ -47,7 +47,10 @@ const inetAddress = {
   write(out: Writer, value: string | Uint8Array) {
     if (typeof value !== 'string') out.append(value)
     else if (familyOf(value) === inet6) out.append(parseIPv6(value))
-    else writeIPv4(out.buffer, out.reserve(16), value)
+    else {
+      const offset = out.reserve(16) // which may make the buffer another one
+      writeIPv4(out.buffer, offset, value)
+    }
   },
   read(bytes: Buffer, start: number, end: number): string | Uint8Array {
     checkSize(start, end, 4)

@@ -1,4 +1,5 @@
 import t from 'tap'
+import { Batch } from '../../../src/netlink/batch.js'
 import { inet6 } from '../../../src/netlink/ip.js'
 import {
   addDestination,
@@ -17,6 +18,7 @@ import {
   updateDestination,
 } from '../../../src/netlink/ipvs.js'
 import { commandAttributes } from '../../../src/netlink/ipvs-attributes.js'
+import { decodeMessages } from '../../../src/netlink/message.js'
 import { Random } from '../../helpers/random.js'
 
 const hex = (text: string) => Buffer.from(text.replace(/[^0-9a-f]/g, ''), 'hex')
@@ -218,5 +220,31 @@ t.test('every destination that is sent can be read back', async t => {
     }
     const { payload } = addDestination(byFwmark(random.between(1, 0x3ffff)), destination)
     t.match(decodeDestination(payload as Buffer), destination, `seed ${seed}`)
+  }
+})
+
+t.test('no address is lost where the memory of a batch grows', async t => {
+  // Messages before it move the place at which it grows through the whole of a message.
+  for (let shift = 0; shift < 30; shift++) {
+    const batch = new Batch()
+    batch.begin(1)
+    batch.add({ flags: 0, payload: Buffer.alloc(shift * 4) }, 1)
+    const keys = Array.from({ length: 20 }, (_, i) => ({
+      protocol: 6,
+      address: '10.253.0.7',
+      port: 8000 + i,
+    }))
+    for (const key of keys) {
+      batch.add(addService(key, { scheduler: 'rr', persistence: 0 }), 1)
+      batch.add(addDestination(key, { address: '10.254.0.3', port: key.port, weight: 1 }), 1)
+    }
+    const [, ...messages] = decodeMessages(batch.end('none'))
+    const read = messages.map(({ payload }, i) =>
+      i % 2 === 0 ? decodeService(payload)?.key : decodeDestination(payload)?.address,
+    )
+    t.same(
+      read,
+      keys.flatMap(key => [key, '10.254.0.3']),
+    )
   }
 })
