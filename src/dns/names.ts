@@ -2,7 +2,7 @@
  * Names as DNS has them: of services, of endpoints, and of addresses for looking them
  * up backwards. Pure.
  */
-import { Address4, Address6 } from 'ip-address'
+import { Address6 } from 'ip-address'
 
 /** Whether DNS can carry it: labels of 1–63 bytes, 253 in all (RFC 1035, 2.3.4). */
 export function isName(text: string): boolean {
@@ -39,8 +39,8 @@ export function labelOf(address: string): string {
 
 /** `10.254.0.3` → `3.0.254.10.in-addr.arpa`; of IPv6 `….ip6.arpa`. */
 export function reverseName(address: string): string {
-  const parsed = isIPv6(address) ? new Address6(address) : new Address4(address)
-  return parsed.reverseForm().replace(/\.$/, '')
+  if (isIPv6(address)) return new Address6(address).reverseForm().replace(/\.$/, '')
+  return `${address.split('.').reverse().join('.')}.in-addr.arpa`
 }
 
 /** How many labels the reverse name of a whole address has. */
