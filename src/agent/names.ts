@@ -1,6 +1,7 @@
 /**
  * The mesh by names: feeds the resolver after each pass, and tells of it.
  */
+import type { Logger } from 'pino'
 import type { Settings } from '../config/table.js'
 import { usualForwarding } from '../dns/forward.js'
 import { Resolver } from '../dns/resolver.js'
@@ -19,6 +20,7 @@ const port = 53
 
 export class Names {
   private readonly settings: Settings
+  private readonly log: Logger
   /** null: names are off, or there is no address for it. */
   private readonly resolver: Resolver | null
   private readonly addresses: readonly string[]
@@ -27,8 +29,9 @@ export class Names {
   private readonly vips: readonly VipRange[]
   private trouble: string | null = null
 
-  constructor(settings: Settings) {
+  constructor(settings: Settings, log: Logger) {
     this.settings = settings
+    this.log = log
     const { dns, dnsDomain: domain, dnsTtl: ttl, dnsUpstreams, pool, vipPool, ipv6, pool6 } = settings
     this.stacks = stacksOf(pool, ipv6 ? pool6 : null)
     this.vips = vipRangesOf(settings, this.stacks)
@@ -72,7 +75,7 @@ export class Names {
       withTwin: address => this.withTwin(address),
     })
     this.resolver.update(services, callers)
-    troubles.set('dns', this.trouble)
+    if (troubles.set('dns', this.trouble) && this.trouble) this.log.error(this.trouble)
   }
 
   private withTwin(address: string): string[] {

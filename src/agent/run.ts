@@ -124,7 +124,7 @@ export async function runAgent(settings: Settings, version: string): Promise<voi
     checkPool(settings.pool6, hostAddresses(), meshLink, 'pool6')
     if (settings.vipPool) checkPool(settings.vipPool6, hostAddresses(), meshLink, 'vip-pool6')
   }
-  const names = new Names(settings)
+  const names = new Names(settings, log)
   names.start()
   const variant = await variantOf(settings, log)
   const { store, cluster } = sharingOf(settings)

@@ -67,7 +67,7 @@ export class Listening {
       this.identity = identity
     } catch (error) {
       this.closeAll()
-      return `there is no sandbox: ${reasonOf(error)}`
+      return `the resolver cannot listen, there is no sandbox: ${reasonOf(error)}`
     }
     for (const address of addresses) {
       if (this.servers.has(address)) continue
@@ -77,7 +77,7 @@ export class Listening {
         else this.servers.set(address, servers)
         onServed(address)
       } catch (error) {
-        failure = `${address} port ${port}: ${reasonOf(error)}`
+        failure = `the resolver cannot listen at ${address} port ${port}: ${reasonOf(error)}`
       }
     }
     return failure
