@@ -8,7 +8,8 @@
 export const errorCodes = {
   MESH_BAD_INPUT: 'A field of a command, file or label is wrong; the message names field, value and remedy',
   MESH_PORT_TAKEN: 'The published port cannot be had on this node; the message says who holds it',
-  MESH_VIP_TAKEN: 'Another service has the VIP, or none is left; the message says which one, or how many there are',
+  MESH_VIP_TAKEN:
+    'Another service has the VIP, or none is left; the message says which one, or how many there are',
   MESH_NOT_FOUND: 'No such service or published port',
   MESH_NETLINK: 'The kernel refused a netlink request; the message names operation, subject and errno',
   MESH_PROGRAM: 'An external program (iptables-restore, …) failed; the message quotes it',
