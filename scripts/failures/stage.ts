@@ -85,11 +85,6 @@ export class Stage {
     await this.agents.get(node)!.ended
   }
 
-  /** What the agents have said last, for whoever looks for the cause of a failure of ours. */
-  words(): string {
-    return [...this.agents].map(([node, { output }]) => `${node.name}:\n${output.slice(-4000)}`).join('\n')
-  }
-
   meshOf(node: Node): NodeMesh {
     return new NodeMesh(node)
   }
@@ -174,10 +169,17 @@ export class Stage {
     )
   }
 
+  /** Throws what keeps it from that. */
   private async agentReady(node: Node): Promise<boolean> {
     const { client } = this.meshOf(node)
-    const [{ healthy }, nodes] = await Promise.all([client.status(), client.nodes()])
-    return healthy && nodes.every(({ live, reach }) => live && reach === 'reached')
+    const [{ healthy, troubles }, nodes] = await Promise.all([client.status(), client.nodes()])
+    const lost = nodes.filter(({ live, reach }) => !live || reach !== 'reached')
+    const reasons = [
+      ...troubles.map(each => each.message),
+      ...lost.map(({ name, reach }) => `${name} is ${reach}`),
+    ]
+    if (reasons.length > 0) throw new Error(reasons.join('; '))
+    return healthy
   }
 
   private async leadsEverywhere(port: number): Promise<boolean> {

@@ -13,6 +13,7 @@ import type { ContainerSnapshot } from '../model/snapshot.js'
 import { type Inspected, signalNumber } from './docker-container.js'
 import type { DockerEvent } from './docker-events.js'
 import type { SwarmView } from './docker-swarm.js'
+import type { Process } from './processes.js'
 
 /** Docker's own wait between the stop signal and SIGKILL, seconds. */
 const defaultStopTimeout = 10
@@ -66,8 +67,7 @@ export class DockerView {
         this.#killed(event, now)
         return nothing
       case 'die':
-        this.#signals.delete(id)
-        this.#change(id, { state: 'exited', pid: 0, leaving: false, addresses: [], networks: [] })
+        this.#end(id)
         return inspect // Docker may be about to restart it
       case 'start':
         this.#signals.delete(id)
@@ -119,6 +119,19 @@ export class DockerView {
     const same = former !== undefined && isDeepStrictEqual(former, container)
     this.#containers.set(id, { ...result, container: same ? former : container })
     if (!same) this.#snapshot = null
+  }
+
+  /** First processes of the containers that run. */
+  processes(): Process[] {
+    const found: Process[] = []
+    for (const { container } of this.#containers.values())
+      if (container.pid !== 0) found.push({ id: container.id, pid: container.pid })
+    return found
+  }
+
+  /** Takes in that a container's process was seen to have ended. */
+  ended({ id, pid }: Process): void {
+    if (this.#containers.get(id)?.container.pid === pid) this.#end(id)
   }
 
   remove(id: string): void {
@@ -186,6 +199,11 @@ export class DockerView {
       if (name !== undefined) names.add(name)
     }
     return [...names].sort()
+  }
+
+  #end(id: string): void {
+    this.#signals.delete(id)
+    this.#change(id, { state: 'exited', pid: 0, leaving: false, addresses: [], networks: [] })
   }
 
   #killed(event: DockerEvent, now: number): void {

@@ -1,3 +1,4 @@
+import { spawn } from 'node:child_process'
 import { setTimeout as sleep } from 'node:timers/promises'
 import tap from 'tap'
 import type { Container } from '../../../src/model/container.js'
@@ -225,6 +226,26 @@ tap.test('while Docker is away the last snapshot stays, afterwards comes what is
   const [first, again] = [engine.since[0]!, engine.since.at(-1)!]
   t.match(first, /^\d+\.\d{9}$/)
   t.ok(Number(again) > Number(first), 'events are asked for from the last one on')
+})
+
+tap.test('a container whose process ends while Docker is away has ended', async t => {
+  const engine = await engineWith('web', 'api')
+  const child = spawn('sleep', ['60'])
+  t.teardown(() => child.kill('SIGKILL'))
+  engine.containers.get(idOf('web'))!.pid = child.pid!
+  const { snapshots, troubles, named } = await watching(t, engine)
+  await until(() => snapshots.length > 0)
+  await engine.close()
+  await until(() => troubles.length > 0)
+  await sleep(100)
+  t.match(named('web'), { state: 'running', pid: child.pid })
+  child.kill('SIGKILL')
+  await until(() => named('web')?.state === 'exited')
+  t.match(named('web'), { pid: 0, leaving: false })
+  t.equal(named('api')?.state, 'running', 'what was never seen alive is not taken for dead')
+  engine.run('web')
+  await engine.listen()
+  await until(() => named('web')?.state === 'running')
 })
 
 tap.test('a stop signal sent before the agent started is known', async t => {
