@@ -4,6 +4,7 @@
 import type { Change, Outcome } from '../kernel/change.js'
 import type { Driver, Places } from '../kernel/driver.js'
 import type { Kind } from '../kernel/objects.js'
+import { ipv6Switch } from '../kernel/ownership.js'
 import { createIptablesDriver } from './iptables.js'
 import type { Variant } from './iptables-variant.js'
 import { createIpvsDriver } from './ipvs.js'
@@ -33,7 +34,7 @@ export function createDrivers({
   return [
     createNamespaceDriver(sockets),
     createLinkDriver(sockets),
-    createSysctlDriver(sysctls),
+    createSysctlDriver(sysctls, ipv6 ? [ipv6Switch] : []),
     createSetDriver(sockets),
     createIptablesDriver(variant, ipv6),
     createIpvsDriver(sockets),

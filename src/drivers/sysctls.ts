@@ -54,8 +54,14 @@ function write(name: string, value: string): void {
   }
 }
 
-/** `watched`: what `observe` reads besides the parameters that were set through `apply`. */
-export function createSysctlDriver(watched: readonly SysctlName[] = []): Driver {
+/**
+ * `watched`: what `observe` reads besides the parameters that were set through `apply`;
+ * `inContainers`: names that it reads in every container.
+ */
+export function createSysctlDriver(
+  watched: readonly SysctlName[] = [],
+  inContainers: readonly string[] = [],
+): Driver {
   const names = new Map<Place, Set<string>>()
   const watch = ({ place, name }: SysctlName) => {
     const own = names.get(place)
@@ -65,8 +71,11 @@ export function createSysctlDriver(watched: readonly SysctlName[] = []): Driver 
   watched.forEach(watch)
 
   const observePlace = (place: Place, places: Places): SysctlObject[] => {
-    const own = names.get(place)
-    if (!own || own.size === 0) return []
+    const own = new Set([
+      ...(names.get(place) ?? []),
+      ...(place.startsWith('container:') ? inContainers : []),
+    ])
+    if (own.size === 0) return []
     try {
       return inNamespace(pathOf(places, place), () =>
         [...own].flatMap(name => {

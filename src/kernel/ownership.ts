@@ -18,6 +18,9 @@ export const sandboxPath = '/run/netns/mesh'
 
 /** The host's end of the veth to the sandbox, and every container's end of its own. */
 export const meshLink = 'mesh0'
+/** The parameter by which IPv6 is on or off on that link, in whichever namespace. */
+export const ipv6Switch = `net.ipv6.conf.${meshLink}.disable_ipv6`
+
 /** The sandbox's end of the veth to the host. */
 export const uplink = 'eth0'
 

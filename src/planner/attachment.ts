@@ -3,7 +3,7 @@
  * way of its replies; and how to tell from an object which attachment it belongs to. Pure.
  */
 import type { KernelObject, Place } from '../kernel/objects.js'
-import { attachmentLink, meshLink, replyTable, rulePriority } from '../kernel/ownership.js'
+import { attachmentLink, ipv6Switch, meshLink, replyTable, rulePriority } from '../kernel/ownership.js'
 import type { Attachment } from '../model/mesh.js'
 import { formatRange, type PortRange } from '../model/ports.js'
 import { addressSets } from './names.js'
@@ -37,7 +37,7 @@ function datagramPath(place: Place, ports: readonly PortRange[], { everywhere }:
 
 /**
  * What one attached container adds. `place`: its namespace; `address` and `sandbox`: its
- * and the sandbox's IPv4 addresses.
+ * and the sandbox's IPv4 addresses; `pool`: all of the mesh's.
  */
 export function planAttachment(
   attachment: Attachment,
@@ -47,6 +47,7 @@ export function planAttachment(
   mtu: number,
   stacks: Stacks,
   vips: readonly VipRange[],
+  pool: string,
 ): KernelObject[] {
   const name = attachmentLink(attachment.id)
   return [
@@ -55,7 +56,7 @@ export function planAttachment(
       joined(attachment, place, stack.address(address), stack.address(sandbox), stack),
     ),
     ...vips.flatMap(range =>
-      asCaller(place, range.stack.address(address), range.stack.address(sandbox), range),
+      asCaller(place, range.stack.address(address), range.stack.address(sandbox), range, pool),
     ),
   ]
 }
@@ -85,17 +86,26 @@ function joined(
   ]
 }
 
-/** It calls VIPs by its link to the mesh, even if it has no other; and one whose endpoint is itself. */
-function asCaller(place: Place, address: string, sandbox: string, range: VipRange): KernelObject[] {
+/** It calls VIPs, and endpoints, by its link to the mesh, even if it has no other; and one whose endpoint is itself. */
+function asCaller(
+  place: Place,
+  address: string,
+  sandbox: string,
+  range: VipRange,
+  pool: string,
+): KernelObject[] {
+  const { stack } = range
+  const gateway = stack.gateway(sandbox)
   return [
-    wayToVips(place, range, range.stack.gateway(sandbox), address),
-    entry('mesh', range.stack.sets.hairpin, `${address},${address}`),
+    wayToVips(place, range, gateway, address),
+    route(place, stack.subnet(pool), meshLink, { gateway, source: address }),
+    entry('mesh', stack.sets.hairpin, `${address},${address}`),
   ]
 }
 
 /** Docker turns IPv6 off in containers without a network that has it: on the mesh's link it is on. */
 export function allowIpv6(place: Place, { family }: Stack): KernelObject[] {
-  return family === 'inet6' ? [sysctl(place, `net.ipv6.conf.${meshLink}.disable_ipv6`, '0')] : []
+  return family === 'inet6' ? [sysctl(place, ipv6Switch, '0')] : []
 }
 
 /** Sets whose elements end in the mesh address of an attachment. */

@@ -37,7 +37,7 @@ export function nodeOf(
       port: 8473,
       mtu: 1450,
       peers: all.filter(other => other !== record),
-      privateNetworks: ['172.17.0.0/16'],
+      privateNetworks: ['172.17.0.0/16', 'fd17::/64'],
       ...membership,
     },
   }
@@ -65,7 +65,7 @@ export async function meshCluster(
   numbers: readonly number[] = [],
   settings: Partial<PlanSettings> = {},
 ): Promise<MeshCluster> {
-  const first = new Topology()
+  const first = new Topology(null, Boolean(settings.ipv6))
   const topologies = [first, ...Array.from({ length: count - 1 }, () => new Topology(first))]
   for (const topology of topologies) around(topology)
   const records = recordsOf(topologies, numbers)

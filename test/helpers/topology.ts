@@ -112,6 +112,7 @@ export class Topology {
   /** The host's address on the wire. */
   readonly address: string
   private hosts = 1
+  private readonly number: number
   readonly host: string
   readonly client: string
   readonly sandboxPath: string
@@ -132,6 +133,7 @@ export class Topology {
   constructor(beside: Topology | null = null, ipv6 = beside?.ipv6 ?? false) {
     const number = beside ? ++beside.hosts : 1
     this.ipv6 = ipv6
+    this.number = number
     this.prefix = `mt${process.pid}${number > 1 ? `n${number}` : ''}`
     this.address = `192.168.77.${number}`
     this.host = this.path('host')
@@ -199,6 +201,11 @@ export class Topology {
       'link set wire up',
     )
     if (this.ipv6) this.in('client', `addr add ${addresses.inet6.client}/64 dev wire`)
+  }
+
+  /** The host's address on the wire, in either family. */
+  addressIn(family: keyof typeof addresses): string {
+    return family === 'inet' ? this.address : `fd77::${this.number}`
   }
 
   path(name: string): string {

@@ -1,27 +1,13 @@
 import t from 'tap'
 import { familyOf } from '../../src/kernel/objects.js'
 import type { Container } from '../../src/model/container.js'
-import { ipv4, ipv6 } from '../../src/planner/stack.js'
+import { families } from '../helpers/families.js'
 import { MeshNode, service } from '../helpers/mesh-node.js'
 import { addresses, Topology, waitFor } from '../helpers/topology.js'
 
-const pool6 = 'fd4d:6573:68::/96'
-
-/** A mesh of IPv4 alone, and one of both families that is asked in IPv6. */
-const families = [
-  { name: 'IPv4', family: 'inet', stack: ipv4, settings: {} },
-  {
-    name: 'IPv6',
-    family: 'inet6',
-    stack: ipv6('10.254.0.0/16', pool6),
-    settings: { ipv6: { pool: pool6, formers: [] } },
-  },
-] as const
-
-for (const { name, family, stack, settings } of families)
+for (const { name, family, isSix, stack, settings, ip } of families)
   t.test(`the datapath of one node, ${name}`, async t => {
     const { client: clientAddress, host: hostAddress, loopback, bridge } = addresses[family]
-    const isSix = family === 'inet6'
     const topology = new Topology(null, isSix)
     const mesh = await MeshNode.create(topology, undefined, settings)
     /** Address of a container on Docker's network, its sandbox's, or its own on the mesh. */
@@ -128,11 +114,10 @@ for (const { name, family, stack, settings } of families)
     })
 
     t.test('containers cannot reach each other through the sandbox', async t => {
-      const route = isSix ? 'ip -6 route' : 'ip route'
-      mesh.run(alone, `${route} add default via ${stack.gateway(sandbox)} dev mesh0 onlink`)
+      mesh.run(alone, `${ip} route add default via ${stack.gateway(sandbox)} dev mesh0 onlink`)
       const target = stack.address(mesh.reconciler.addressOf(one.id)!)
       t.equal(await topology.refusal(topology.pathOf(alone), target, 80), 'ECONNREFUSED')
-      mesh.run(alone, `${route} del default`)
+      mesh.run(alone, `${ip} route del default`)
     })
 
     t.test('a process of the node is an endpoint, and reaches itself', async t => {
