@@ -233,7 +233,7 @@ export function createMerge(): (
       nextMerged.set(service, same ? before : { service, endpoints, callers: noCallers })
       for (const { attachment } of found) if (attachment !== null) attach(index.byId.get(attachment)!)
     }
-    const scoped = services.filter(({ scopes, vip }) => scopes.length > 0 && vip !== null)
+    const scoped = services.filter(({ scopes }) => scopes.length > 0)
     const byScope =
       scoped.length === 0
         ? new Map()

@@ -25,9 +25,11 @@ export interface AddressSets {
   readonly private: string
   /** Ports of VIPs that lead to one virtual service together → its fwmark, sandbox. */
   readonly vip: string
-  /** VIPs that only some may call, sandbox. */
+  /** Ports of endpoints that are called at their own mesh addresses, sandbox. */
+  readonly direct: string
+  /** VIPs, and addresses of such endpoints, that only some may call, sandbox. */
   readonly scoped: string
-  /** Pairs (caller's address, VIP) of those who may, sandbox. */
+  /** Pairs (caller's address, called address) of those who may, sandbox. */
   readonly allowed: string
 }
 
@@ -39,6 +41,7 @@ function setsOf(suffix: '' | '6'): AddressSets {
     external: `${setPrefix}external${suffix}`,
     private: `${setPrefix}private${suffix}`,
     vip: `${setPrefix}vip${suffix}`,
+    direct: `${setPrefix}direct${suffix}`,
     scoped: `${setPrefix}scoped${suffix}`,
     allowed: `${setPrefix}allowed${suffix}`,
   }

@@ -12,6 +12,7 @@ import type { Node } from '../model/snapshot.js'
 import { sandboxAddress } from './addresses.js'
 import { planAttachment } from './attachment.js'
 import { type BaseNeeds, type PlanSettings, planBase, stacksOfNode } from './base.js'
+import { createDirectPlanner } from './direct.js'
 import { planPeer } from './peers.js'
 import { planService } from './service.js'
 import { type Unit, unitsOf } from './units.js'
@@ -19,7 +20,7 @@ import { vipRangesOf } from './vips.js'
 import { inFamily, sectionOf, wayBackSection } from './way-back.js'
 
 export type Slice = readonly KernelObject[]
-/** Slices by name: `node`, `service NAME`, `attachment ID`, `peer NAME`, `way back SECTION`. */
+/** Slices by name: `node`, `service NAME`, `direct ADDRESS`, `attachment ID`, `peer NAME`, `way back SECTION`. */
 export type Plan = ReadonlyMap<string, Slice>
 
 /** Mesh address of an attachment; null: the subnet is exhausted. */
@@ -88,6 +89,7 @@ export function createPlanner(
   let services = new Map<string, CachedService>()
   let peers = new Map<string, Cached<NodeRecord>>()
   let attachments = new Map<string, Cached<Attachment>>()
+  const planDirect = createDirectPlanner()
   const sections = new Map<number, Slice>()
   let base: { readonly node: string; readonly needs: readonly BaseNeeds[]; readonly slice: Slice } | null =
     null
@@ -102,12 +104,14 @@ export function createPlanner(
     const vips = vipRangesOf(settings, stacks)
     const sandbox = sandboxAddress(node.subnet)
 
+    const surroundings = { node, sandbox, addresses, stacks, vips }
+
     const planned = (service: MeshService, before: CachedService | undefined): CachedService => {
       const units = unitsOf(service.service)
       const needs = needsOf(service, units)
       return {
         value: service,
-        slice: planService(service, { node, sandbox, addresses, stacks, vips }),
+        slice: planService(service, surroundings),
         needs: before && isDeepStrictEqual(before.needs, needs) ? before.needs : needs,
         complete:
           service.endpoints.every(
@@ -131,6 +135,7 @@ export function createPlanner(
               settings.mtu,
               stacks,
               vips,
+              node.pool,
             )
       nextAttachments.set(attachment.id, { value: attachment, slice })
       slices.set(`attachment ${attachment.id}`, slice)
@@ -144,6 +149,9 @@ export function createPlanner(
       slices.set(`service ${name}`, next.slice)
       if (next.needs !== noNeeds) needs.push(next.needs)
     }
+
+    for (const [address, slice] of planDirect(mesh.services, surroundings))
+      slices.set(`direct ${address}`, slice)
 
     for (const peer of node.membership?.peers ?? []) {
       const before = peers.get(peer.name)

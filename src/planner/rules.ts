@@ -84,7 +84,7 @@ function clusterRules(sandbox: string, { number, port }: Membership, { family, s
 const stayingHere = ['-s fe80::/10 -j RETURN']
 
 const alone = { input: [], mark: [], snat: [], forward: [], stamp: [] }
-const withoutVips = { forward: [], mark: [] }
+const withoutVips = { toSandbox: [], between: [], mark: [] }
 
 /** `sandbox`: the sandbox's address in this family; `membership` null: the only node; `range` null: no VIPs. */
 export function planRules(
@@ -126,7 +126,7 @@ export function planRules(
       `-i ${meshLink} ${clamp}`,
       `-o ${meshLink} ${clamp}`,
       `-i ${meshLink} -j ACCEPT`,
-      ...vips.forward,
+      ...vips.toSandbox,
       `-o ${meshLink} -m conntrack --ctstate RELATED,ESTABLISHED,DNAT -j ACCEPT`,
     ]),
     rules('host', 'filter', chains.input, [`-i ${meshLink} -j ACCEPT`, ...cluster.input]),
@@ -162,6 +162,7 @@ export function planRules(
       '-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT',
       '-m conntrack --ctstate INVALID -j DROP',
       ...cluster.forward,
+      ...vips.between,
       `-j REJECT --reject-with ${stack.refusal}`,
     ]),
     enter('mesh', 'mangle', 'PREROUTING', chains.mark),

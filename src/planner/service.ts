@@ -22,16 +22,19 @@ export interface ServiceSurroundings {
   readonly vips: readonly VipRange[]
 }
 
-/** Where an endpoint is reached in this family; null: nowhere. What is on the mesh has an address in each. */
-function addressOf(
-  endpoint: Endpoint,
-  stack: Stack,
-  { node, addresses }: ServiceSurroundings,
+/** The IPv4 address of an endpoint on the mesh; null: it has none yet. */
+export function meshAddressOf(
+  { kind, address, attachment }: Endpoint,
+  { node, addresses }: Pick<ServiceSurroundings, 'node' | 'addresses'>,
 ): string | null {
-  const { kind, address, attachment } = endpoint
-  if (kind === 'external') return ofFamily(stack, [address!])[0] ?? null
-  const four =
-    kind === 'node' ? nodeAddress(node.subnet) : kind === 'container' ? addresses(attachment!) : address
+  if (kind === 'node') return nodeAddress(node.subnet)
+  return kind === 'container' ? addresses(attachment!) : address
+}
+
+/** Where an endpoint is reached in this family; null: nowhere. What is on the mesh has an address in each. */
+function addressOf(endpoint: Endpoint, stack: Stack, surroundings: ServiceSurroundings): string | null {
+  if (endpoint.kind === 'external') return ofFamily(stack, [endpoint.address!])[0] ?? null
+  const four = meshAddressOf(endpoint, surroundings)
   return four === null ? null : stack.address(four)
 }
 

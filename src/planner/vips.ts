@@ -15,6 +15,7 @@
  */
 import type { KernelObject, Place, ServiceMatch } from '../kernel/objects.js'
 import { fwmarkOfVip, meshLink, protocolNumbers } from '../kernel/ownership.js'
+import type { Caller } from '../model/callers.js'
 import { offsetIn } from '../model/ipv4.js'
 import type { MeshService } from '../model/mesh.js'
 import { type Protocol, protocols } from '../model/ports.js'
@@ -22,7 +23,7 @@ import type { Service } from '../model/service.js'
 import { pairsOf, vipPortsOf } from '../model/vip-ports.js'
 import { chains } from './names.js'
 import { chain, entry, jump, localTable, route, set } from './objects.js'
-import { ipv6, type Stack, type Stacks } from './stack.js'
+import { ipv6, ofFamily, type Stack, type Stacks } from './stack.js'
 
 /** The VIPs of one family. */
 export interface VipRange {
@@ -64,26 +65,25 @@ export function planVipRange({ stack, pool }: VipRange): KernelObject[] {
   return [
     route('mesh', pool, 'lo', { table: localTable, type: 'local' }),
     set('mesh', sets.vip, 'hash:ip,port', true, family),
+    set('mesh', sets.direct, 'hash:ip,port', false, family),
     set('mesh', sets.scoped, 'hash:ip', false, family),
     set('mesh', sets.allowed, 'hash:net,net', false, family),
     // Before IPVS, which translates later than this chain of the sandbox is asked.
-    chain(
-      'mesh',
-      'filter',
-      chains.input,
-      [
-        `-m set --match-set ${sets.scoped} dst -m set ! --match-set ${sets.allowed} src,dst -j REJECT --reject-with ${stack.refusal}`,
-      ],
-      family,
-    ),
+    chain('mesh', 'filter', chains.input, [outOfScope(stack)], family),
     jump('mesh', 'filter', 'INPUT', chains.input, '', family),
   ]
 }
 
-/** Rules about VIPs in chains that are there anyway. */
+function outOfScope({ sets, refusal }: Stack): string {
+  return `-m set --match-set ${sets.scoped} dst -m set ! --match-set ${sets.allowed} src,dst -j REJECT --reject-with ${refusal}`
+}
+
+/** Rules about VIPs, and endpoints that are called directly, in chains that are there anyway. */
 export function vipRules({ pool, stack }: VipRange) {
   return {
-    forward: [`-d ${pool} -o ${meshLink} -j ACCEPT`],
+    // What is neither a VIP's nor an endpoint's to answer is refused by the sandbox.
+    toSandbox: [`-o ${meshLink} -j ACCEPT`],
+    between: [outOfScope(stack), `-m set --match-set ${stack.sets.direct} dst,dst -j ACCEPT`],
     mark: [`-d ${pool} -j SET --map-set ${stack.sets.vip} dst,dst --map-mark`],
   }
 }
@@ -145,13 +145,24 @@ export function planScope(
 ): KernelObject[] {
   if (service.scopes.length === 0) return []
   const own = address(vip)
-  const sources = callers.flatMap(({ id, addresses, attached }) => {
-    const onMesh = attached ? meshAddressOf(id) : null
-    const outside = addresses.filter(each => each.includes(':') === (stack.family === 'inet6'))
-    return onMesh === null ? outside : [...outside, stack.address(onMesh)]
-  })
   return [
-    ...[...new Set(sources)].map(source => entry('mesh', stack.sets.allowed, `${source},${own}`)),
+    ...sourcesOf(callers, stack, meshAddressOf).map(source =>
+      entry('mesh', stack.sets.allowed, `${source},${own}`),
+    ),
     entry('mesh', stack.sets.scoped, own),
   ]
+}
+
+/** Addresses that callers call from. `meshAddressOf`: IPv4 address of an attached container. */
+export function sourcesOf(
+  callers: readonly Caller[],
+  stack: Stack,
+  meshAddressOf: (id: string) => string | null,
+): string[] {
+  const sources = callers.flatMap(({ id, addresses, attached }) => {
+    const onMesh = attached ? meshAddressOf(id) : null
+    const outside = ofFamily(stack, addresses)
+    return onMesh === null ? outside : [...outside, stack.address(onMesh)]
+  })
+  return [...new Set(sources)]
 }
