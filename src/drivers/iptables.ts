@@ -41,8 +41,8 @@ export function createIptablesDriver(variant: Variant, ipv6 = false): Driver {
         Promise.all(own.map(place => observePlace(variant, family, place, places))).then(found =>
           found.flat(),
         )
+      if (ipv6) return { objects: (await Promise.all([look('inet'), look('inet6')])).flat() }
       const objects = await look('inet')
-      if (ipv6) return { objects: [...objects, ...(await look('inet6'))] }
       if (!mayHoldIpv6) return { objects }
       // Nobody wants it: a machine without ip6tables has none either.
       const left = await look('inet6').catch(() => [])
