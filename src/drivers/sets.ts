@@ -197,8 +197,11 @@ function familyName(family: AddressFamily): Family {
   return family === inet6 ? 'inet6' : 'inet'
 }
 
+/** A hash grows as it is filled; this is only where it ends. Pairs of callers and VIPs can be many. */
+const mostElements = 1_048_576
+
 function configurationOf({ name, type, family, skbinfo }: SetObject): SetConfiguration {
-  return { name, type, family: family === 'inet6' ? inet6 : inet, skbinfo }
+  return { name, type, family: family === 'inet6' ? inet6 : inet, skbinfo, maximum: mostElements }
 }
 
 function requestFor(change: Change): Request {
