@@ -1,9 +1,11 @@
 /**
  * What the API tells of an endpoint, whatever leads to it. Pure.
  */
-import type { DestinationReading } from '../kernel/objects.js'
+import { type DestinationReading, familyOf, keyOf, type ServiceMatch } from '../kernel/objects.js'
 import { shortId } from '../model/container.js'
 import type { Endpoint, MeshService } from '../model/mesh.js'
+import type { Stack, Stacks } from '../planner/stack.js'
+import type { VipRange } from '../planner/vips.js'
 import type { EndpointState, EndpointView } from '../status/views.js'
 
 export interface ViewInput {
@@ -16,8 +18,9 @@ export interface ViewInput {
   readonly readings: ReadonlyMap<string, DestinationReading>
   /** IPv4 address of the sandbox. */
   readonly sandbox: string
-  /** Where VIPs come from; null: nowhere. */
-  readonly vipPool: string | null
+  /** The families of the mesh, and where VIPs are in each. */
+  readonly stacks: Stacks
+  readonly vips: readonly VipRange[]
   /** What failed for the endpoint in the last pass, or null. */
   readonly failureOf: (endpoint: Endpoint) => string | null
 }
@@ -44,4 +47,43 @@ export function endpointPart(endpoint: Endpoint, input: ViewInput): EndpointPart
     weight: state === 'ready' ? endpoint.weight : 0,
     reason: failure ?? (endpoint.state === 'ready' ? null : reasons[endpoint.state]),
   }
+}
+
+export interface Count {
+  readonly active: number
+  readonly inactive: number
+}
+
+/** One of an endpoint's destinations: in which family, and of which virtual service. */
+export interface Share {
+  readonly stack: Stack
+  readonly match: ServiceMatch
+  readonly port: number
+}
+
+/** Connections of all its destinations; `address` as the view has it, of IPv4 where it is on the mesh. */
+export function countOf(
+  { kind }: Endpoint,
+  address: string | null,
+  shares: readonly Share[],
+  { readings }: ViewInput,
+): Count {
+  let active = 0
+  let inactive = 0
+  for (const { stack, match, port } of address === null ? [] : shares) {
+    if (kind === 'external' && familyOf(address!) !== stack.family) continue
+    const own = kind === 'external' ? address! : stack.address(address!)
+    const key = {
+      kind: 'destination',
+      service: match,
+      address: own,
+      port,
+      weight: 0,
+      drainingSince: 0,
+    } as const
+    const reading = readings.get(keyOf(key))
+    active += reading?.active ?? 0
+    inactive += reading?.inactive ?? 0
+  }
+  return { active, inactive }
 }

@@ -12,6 +12,8 @@ import type { Publication } from '../model/publication.js'
 import type { ServiceFields } from '../model/service-fields.js'
 import { exhaustion, vipsInPool, vipsOf } from '../model/vips.js'
 import { nodeAddress, sandboxAddress } from '../planner/addresses.js'
+import { stacksOfNode } from '../planner/base.js'
+import { vipRangesOf } from '../planner/vips.js'
 import type { SwarmServices } from '../sources/swarm-service.js'
 import type { Agent, PortKey, PublishOptions } from '../status/agent.js'
 import { viewOf as changeView } from '../status/describe.js'
@@ -244,6 +246,7 @@ export class MeshAgent implements Agent {
     const { reconciler, collected, troubles, store } = this.loop
     const { node } = collected.inputs
     const origin = collected.services.origins.get(service.service.name)
+    const stacks = stacksOfNode(node, reconciler.settings)
     return serviceView({
       service,
       origin: origin === undefined || origin === store.name ? service.service.declaredBy : origin,
@@ -256,7 +259,8 @@ export class MeshAgent implements Agent {
       domain: this.options.domain,
       readings: reconciler.lastReadings,
       sandbox: sandboxAddress(node.subnet),
-      vipPool: this.options.vipPool,
+      stacks,
+      vips: vipRangesOf(reconciler.settings, stacks),
       failureOf: endpoint => failureOf(endpoint, troubles.get.bind(troubles)),
     })
   }

@@ -1,12 +1,11 @@
 /**
  * A service with its endpoints as the API tells of it. Pure.
  */
-import { keyOf } from '../kernel/objects.js'
 import type { Endpoint } from '../model/mesh.js'
 import { formatPort, formatRange, type PublishedPort } from '../model/ports.js'
 import { matchOf, type Unit, unitsOf } from '../planner/units.js'
 import type { EndpointView, PortView, ServiceView } from '../status/views.js'
-import { endpointPart, type ViewInput } from './endpoint-view.js'
+import { countOf, endpointPart, type ViewInput } from './endpoint-view.js'
 import { vipPart } from './vip-view.js'
 
 function hex(fwmark: number): string {
@@ -36,22 +35,16 @@ function portView(port: PublishedPort, unit: Unit | undefined): PortView {
 function endpointView(endpoint: Endpoint, port: PublishedPort, unit: Unit, input: ViewInput): EndpointView {
   const part = endpointPart(endpoint, input)
   const targetPort = endpoint.port ?? unit.targetPort
-  const reading = input.readings.get(
-    keyOf({
-      kind: 'destination',
-      service: matchOf(unit, input.sandbox, 'inet'),
-      address: part.address ?? '',
-      port: targetPort,
-      weight: 0,
-      drainingSince: 0,
-    }),
-  )
+  const shares = input.stacks.map(stack => ({
+    stack,
+    match: matchOf(unit, stack.address(input.sandbox), stack.family),
+    port: targetPort,
+  }))
   return {
     ...part,
     port: targetPort,
     published: `${formatRange(port.published)}/${port.protocol}`,
-    active: reading?.active ?? 0,
-    inactive: reading?.inactive ?? 0,
+    ...countOf(endpoint, part.address, shares, input),
   }
 }
 

@@ -2,16 +2,14 @@
  * A service's VIP, names and scopes as the API tells of them. Pure.
  */
 import { dottedName } from '../dns/names.js'
-import { keyOf } from '../kernel/objects.js'
 import type { Endpoint } from '../model/mesh.js'
 import { formatRange } from '../model/ports.js'
 import type { Service } from '../model/service.js'
 import { formatVipPort, vipPortsOf } from '../model/vip-ports.js'
 import { formatWeight } from '../model/weights.js'
-import { ipv4 } from '../planner/stack.js'
-import { matchOfVip, vipRangesOf, vipUnitsOf } from '../planner/vips.js'
+import { matchOfVip, vipUnitsOf } from '../planner/vips.js'
 import type { ServiceView, VipEndpointView, VipPortView } from '../status/views.js'
-import { type EndpointPart, endpointPart, type ViewInput } from './endpoint-view.js'
+import { type Count, countOf, type EndpointPart, endpointPart, type ViewInput } from './endpoint-view.js'
 
 type VipPart = Pick<
   ServiceView,
@@ -27,32 +25,17 @@ type VipPart = Pick<
 >
 
 /** Connections that came through the VIP, whatever the port. */
-function counted(
-  service: Service,
-  { port }: Endpoint,
-  { address }: EndpointPart,
-  { readings, vipPool }: ViewInput,
-): { readonly active: number; readonly inactive: number } {
-  let active = 0
-  let inactive = 0
+function counted(service: Service, endpoint: Endpoint, { address }: EndpointPart, input: ViewInput): Count {
   const { vip } = service
-  if (vip === null || address === null) return { active, inactive }
-  for (const range of vipRangesOf({ vipPool }, [ipv4]))
-    for (const unit of vipUnitsOf(service)) {
-      const reading = readings.get(
-        keyOf({
-          kind: 'destination',
-          service: matchOfVip(unit, vip, range),
-          address,
-          port: port ?? unit.targetPort,
-          weight: 0,
-          drainingSince: 0,
-        }),
-      )
-      active += reading?.active ?? 0
-      inactive += reading?.inactive ?? 0
-    }
-  return { active, inactive }
+  if (vip === null) return { active: 0, inactive: 0 }
+  const shares = input.vips.flatMap(range =>
+    vipUnitsOf(service).map(unit => ({
+      stack: range.stack,
+      match: matchOfVip(unit, vip, range),
+      port: endpoint.port ?? unit.targetPort,
+    })),
+  )
+  return countOf(endpoint, address, shares, input)
 }
 
 function vipEndpoint(service: Service, endpoint: Endpoint, input: ViewInput): VipEndpointView {

@@ -101,7 +101,7 @@ export class Reconciler {
   private readonly kernel: Kernel
   private readonly inputs: () => Inputs
   private readonly clock: () => number
-  private readonly settings: PlanSettings
+  readonly settings: PlanSettings
   private readonly paths: Places
   private readonly merge = createMerge()
   private readonly planner: (mesh: Mesh, node: Node, addresses: (id: string) => string | null) => Plan

@@ -7,6 +7,8 @@ import type { DestinationReading } from '../../../src/kernel/objects.js'
 import { keyOf } from '../../../src/kernel/objects.js'
 import type { Endpoint } from '../../../src/model/mesh.js'
 import type { Service } from '../../../src/model/service.js'
+import { stacksOf } from '../../../src/planner/stack.js'
+import { vipRangesOf } from '../../../src/planner/vips.js'
 import { aService } from '../../helpers/services.js'
 
 const endpoint: Endpoint = {
@@ -20,18 +22,26 @@ const endpoint: Endpoint = {
   weight: 5,
 }
 
-function reading(port: number, target: number, active: number): [string, DestinationReading] {
-  const service = { protocol: 6, address: '10.253.1.3', port }
+function reading(
+  port: number,
+  target: number,
+  active: number,
+  vip = '10.253.1.3',
+  address = '10.254.0.3',
+): [string, DestinationReading] {
+  const service = { protocol: 6, address: vip, port }
   const object = {
     kind: 'destination' as const,
     service,
-    address: '10.254.0.3',
+    address,
     port: target,
     weight: 5,
     drainingSince: 0,
   }
   return [keyOf(object), { ...object, active, inactive: 1 } as DestinationReading]
 }
+
+const stacks = stacksOf('10.254.0.0/16', 'fd4d:6573:68::/96')
 
 function view(service: Service, domain: string | null = 'mesh') {
   return serviceView({
@@ -40,40 +50,49 @@ function view(service: Service, domain: string | null = 'mesh') {
     domain,
     addressOf: () => '10.254.0.3',
     sandbox: '10.254.0.1',
-    vipPool: '10.253.0.0/16',
-    readings: new Map([reading(80, 80, 2), reading(8080, 90, 3), reading(81, 81, 7)]),
+    stacks,
+    vips: vipRangesOf({ vipPool: '10.253.0.0/16', vipPool6: 'fd4d:6573:68:1::/96' }, stacks),
+    readings: new Map([
+      reading(80, 80, 1),
+      reading(80, 80, 1, 'fd4d:6573:68:1::103', 'fd4d:6573:68::3'),
+      reading(8080, 90, 3),
+      reading(81, 81, 7),
+    ]),
     failureOf: () => null,
   })
 }
 const range = (first: number, last = first) => ({ first, last })
 
-t.test('a VIP answers at its own ports and at targets of published ports, counted together', async t => {
-  const vipPorts = [{ protocol: 'tcp' as const, port: range(8080, 8081), target: range(90, 91) }]
-  const shown = view(
-    aService('shop/web', 8888, { vip: '10.253.1.3', vipPorts, aliases: ['www', 'www.local'] }),
-  )
-  t.match(shown, {
-    vip: '10.253.1.3',
-    vipPorts: [
-      { spec: '8080-8081:90-91/tcp', protocol: 'tcp', port: '8080-8081', target: '90-91' },
-      { spec: '80/tcp', protocol: 'tcp', port: '80', target: '80' },
-    ],
-    vipEndpoints: [
-      {
-        container: 'web-1',
-        id: '0123456789ab',
-        address: '10.254.0.3',
-        port: 0,
-        state: 'ready',
-        weight: 5,
-        active: 5,
-        inactive: 2,
-      },
-    ],
-    names: ['web.shop.mesh', 'www.mesh', 'www.local'],
-  })
-  t.equal(shown.endpoints.length, 1, 'published ports are told of as before')
-})
+t.test(
+  'a VIP answers at its own ports and at targets of published ports, counted together in both families',
+  async t => {
+    const vipPorts = [{ protocol: 'tcp' as const, port: range(8080, 8081), target: range(90, 91) }]
+    const shown = view(
+      aService('shop/web', 8888, { vip: '10.253.1.3', vipPorts, aliases: ['www', 'www.local'] }),
+    )
+    t.match(shown, {
+      vip: '10.253.1.3',
+      vipPorts: [
+        { spec: '8080-8081:90-91/tcp', protocol: 'tcp', port: '8080-8081', target: '90-91' },
+        { spec: '80/tcp', protocol: 'tcp', port: '80', target: '80' },
+      ],
+      vipEndpoints: [
+        {
+          container: 'web-1',
+          id: '0123456789ab',
+          address: '10.254.0.3',
+          port: 0,
+          state: 'ready',
+          weight: 5,
+          active: 5,
+          inactive: 3,
+        },
+      ],
+      names: ['web.shop.mesh', 'www.mesh', 'www.local'],
+    })
+    t.equal(shown.endpoints.length, 1, 'published ports are told of as before')
+  },
+)
 
 t.test('a service without VIP shows its endpoints by its ports, or by its name', async t => {
   t.match(view(aService('web', 8888)), { vip: null, vipPorts: [], vipEndpoints: [], names: ['web.mesh'] })
