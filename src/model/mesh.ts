@@ -7,6 +7,7 @@ import { type Caller, callersByScope, callersIn } from './callers.js'
 import type { HostNode, RemoteContainer } from './cluster.js'
 import type { Container, Selectable } from './container.js'
 import { ContainerIndex } from './container-index.js'
+import { formatEndpoint } from './endpoint.js'
 import { formatRange, type PortRange } from './ports.js'
 import type { FixedEndpoint, Service } from './service.js'
 import { weightsOf } from './shares.js'
@@ -32,7 +33,7 @@ export interface Endpoint {
   readonly kind: 'container' | 'node' | 'remote' | 'external'
   /** Id of the container whose network namespace it uses; null unless kind is `container`. */
   readonly attachment: string | null
-  /** IPv4 address; null unless kind is `remote` or `external`. */
+  /** IPv4 address, of an external one perhaps IPv6; null unless kind is `remote` or `external`. */
   readonly address: string | null
   /** Port instead of the published port's target; null: the target. */
   readonly port: number | null
@@ -105,7 +106,7 @@ function fixedEndpoint(fixed: FixedEndpoint, node: Node, hosts: readonly HostNod
   const own = fixed.address.startsWith('127.') || node.addresses.includes(fixed.address)
   const host = hosts.find(each => (own ? each.name === node.name : each.address === fixed.address))
   if (host?.state === null) return null
-  const id = fixed.port === null ? fixed.address : `${fixed.address}:${fixed.port}`
+  const id = formatEndpoint(fixed)
   return {
     id,
     name: id,

@@ -9,7 +9,7 @@ const port = z.int().min(1).max(65535)
 const range = z
   .strictObject({ first: port, last: port })
   .refine(({ first, last }) => first <= last, 'the range runs backwards')
-const address = z.ipv4()
+const address = z.union([z.ipv4(), z.ipv6()])
 
 const publishedPort = z
   .strictObject({ protocol: z.enum(protocols), published: range, target: range, address: address.nullable() })
@@ -27,7 +27,7 @@ export const serviceForm = z.strictObject({
   scheduler: z.enum(schedulers),
   drain: z.number().min(0).max(86400),
   // Absent from what was stored before there were VIPs.
-  vip: address.nullable().default(null),
+  vip: z.ipv4().nullable().default(null),
   vipPorts: z.array(vipPort).default([]),
   endpointMode: z.enum(endpointModes).default('vip'),
   persistence: z.int().min(0).max(86400).default(0),

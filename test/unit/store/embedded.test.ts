@@ -346,3 +346,10 @@ t.test('a full disk and a read-only one refuse the update and keep what was ther
   t.match(stdout, /\nmesh\.json\nmesh\.json\.bak\n/, 'no half-written file is left')
   t.match(stdout, /MESH_STORE .*write .*mesh\.json: EROFS.*\n$/)
 })
+
+t.test('ports and endpoints at addresses of IPv6 are kept', async t => {
+  const service = aService('six', 8888, { endpoints: [{ address: '2001:db8::5', port: 5432 }] })
+  const ports = service.ports.map(port => ({ ...port, address: 'fd4d::5' }))
+  const content = { revision: 1, services: [{ ...service, ports }] }
+  t.strictSame(parseContent(formatContent(content)), content)
+})
