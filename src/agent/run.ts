@@ -22,7 +22,7 @@ import { type ReservedPort, reservedPorts } from '../model/conflicts.js'
 import { checkVip } from '../model/vips.js'
 import { messagesSent } from '../netlink/connection.js'
 import { countFlows } from '../netlink/conntrack.js'
-import { type PlanSettings, planBase } from '../planner/base.js'
+import { noNeeds, type PlanSettings, planBase } from '../planner/base.js'
 import { type Former, formersOf } from '../planner/rules.js'
 import { dockerSource } from '../sources/docker.js'
 import { FileSource } from '../sources/file.js'
@@ -87,8 +87,9 @@ function planSettings(
 function sysctlsOf(settings: Settings): SysctlObject[] {
   const subnet = nodeSubnet(settings.pool, settings.nodePrefix, onlyNode)
   const anyNode = { name: '', subnet, pool: settings.pool, addresses: [], membership: null }
-  const needs = { aliases: [], externals: [], nodeEndpoints: false }
-  return planBase(anyNode, planSettings(settings, '1', []), needs).filter(object => object.kind === 'sysctl')
+  return planBase(anyNode, planSettings(settings, '1', []), noNeeds).filter(
+    object => object.kind === 'sysctl',
+  )
 }
 
 function reserved(settings: Settings): ReservedPort[] {

@@ -4,11 +4,10 @@
  */
 import type { KernelObject } from '../kernel/objects.js'
 import { meshLink, uplink } from '../kernel/ownership.js'
-import { protocols } from '../model/ports.js'
 import type { Node } from '../model/snapshot.js'
 import { nodeAddress, sandboxAddress } from './addresses.js'
 import { allowIpv6, replyPath } from './attachment.js'
-import { portSet } from './names.js'
+import { mappedProtocols, portSet } from './names.js'
 import { entry, localTable, route, set, sysctl } from './objects.js'
 import { planTunnel } from './peers.js'
 import { type AliasOf, type Former, planRules } from './rules.js'
@@ -51,7 +50,12 @@ export interface BaseNeeds {
   readonly externals: readonly string[]
   /** Whether a process on the node itself is an endpoint. */
   readonly nodeEndpoints: boolean
+  /** Published ports of SCTP that are bound to no address. */
+  readonly sctpPorts: readonly number[]
 }
+
+/** What a mesh without services asks for. */
+export const noNeeds: BaseNeeds = { aliases: [], externals: [], nodeEndpoints: false, sctpPorts: [] }
 
 function links(node: Node, settings: PlanSettings): KernelObject[] {
   const sandbox = sandboxAddress(node.subnet)
@@ -159,8 +163,8 @@ function sysctls6({ formers }: Ipv6Settings): KernelObject[] {
 
 function sets(stacks: readonly Stack[]): KernelObject[] {
   return [
-    ...protocols.map(protocol => set('host', portSet[protocol], 'bitmap:port')),
-    ...protocols.map(protocol => set('mesh', portSet[protocol], 'bitmap:port', true)),
+    ...mappedProtocols.map(protocol => set('host', portSet[protocol], 'bitmap:port')),
+    ...mappedProtocols.map(protocol => set('mesh', portSet[protocol], 'bitmap:port', true)),
     ...stacks.flatMap(({ sets, family }) => [
       set('host', sets.bound, 'hash:ip,port', false, family),
       set('mesh', sets.hairpin, 'hash:net,net', false, family),
@@ -176,7 +180,11 @@ function entries(node: Node, needs: BaseNeeds, stack: Stack): KernelObject[] {
   const others = ofFamily(stack, node.addresses).filter(address => address !== own)
   const hairpins = needs.nodeEndpoints ? [own, ...others] : []
   const world = needs.nodeEndpoints ? stack.halves : []
+  const loopback = stack.family === 'inet6' ? '::1' : '127.0.0.1'
   return [
+    ...needs.sctpPorts.flatMap(port =>
+      [loopback, own, ...others].map(address => entry('host', sets.bound, `${address},sctp:${port}`)),
+    ),
     ...world.map(network => entry('mesh', sets.neighbour, `${network},${own}`)),
     ...hairpins.map(address => entry('mesh', sets.hairpin, `${address},${own}`)),
     ...ofFamily(stack, needs.externals).map(address => entry('mesh', sets.external, address)),

@@ -3,17 +3,19 @@
  */
 import type { Family } from '../kernel/objects.js'
 import { setPrefix } from '../kernel/ownership.js'
-import type { Protocol } from '../model/ports.js'
 
-/** Published ports in the host; in the sandbox, published port → fwmark. */
-export const portSet: Readonly<Record<Protocol, string>> = {
-  tcp: `${setPrefix}tcp`,
-  udp: `${setPrefix}udp`,
-  sctp: `${setPrefix}sctp`,
-}
+/**
+ * Published ports in the host; in the sandbox, published port → fwmark. Sets of ports alone
+ * match no SCTP (ip_set_get_ip_port, net/netfilter/ipset/ip_set_getport.c): of its ports the host
+ * has each with each of its addresses, and the sandbox's virtual services are by address.
+ */
+export const portSet = { tcp: `${setPrefix}tcp`, udp: `${setPrefix}udp` } as const
+
+/** Protocols whose published ports are in sets of ports alone. */
+export const mappedProtocols = ['tcp', 'udp'] as const
 /** Sets that hold addresses: each family has its own. Sets of ports alone serve both. */
 export interface AddressSets {
-  /** Ports published on one address only, host. */
+  /** Ports published on one address only, and those of SCTP on each, host. */
   readonly bound: string
   /** Pairs (own address, mesh address) of one endpoint that need translation, sandbox. */
   readonly hairpin: string

@@ -11,7 +11,7 @@ import type { Attachment, Mesh, MeshService } from '../model/mesh.js'
 import type { Node } from '../model/snapshot.js'
 import { sandboxAddress } from './addresses.js'
 import { planAttachment } from './attachment.js'
-import { type BaseNeeds, type PlanSettings, planBase, stacksOfNode } from './base.js'
+import { type BaseNeeds, noNeeds, type PlanSettings, planBase, stacksOfNode } from './base.js'
 import { createDirectPlanner } from './direct.js'
 import { planPeer } from './peers.js'
 import { planService } from './service.js'
@@ -54,7 +54,11 @@ interface CachedService extends Cached<MeshService> {
   readonly complete: boolean
 }
 
-const noNeeds: BaseNeeds = { aliases: [], externals: [], nodeEndpoints: false }
+function unboundSctpPorts({ protocol, ports, address, aliases }: Unit): number[] {
+  if (protocol !== 'sctp') return []
+  const others = aliases.filter(alias => alias.address === null).map(({ port }) => port)
+  return address === null ? [...ports, ...others] : others
+}
 
 /** What a service asks of the node's own slice; `noNeeds` itself for nothing. */
 function needsOf({ endpoints }: MeshService, units: readonly Unit[]): BaseNeeds {
@@ -62,6 +66,7 @@ function needsOf({ endpoints }: MeshService, units: readonly Unit[]): BaseNeeds 
     aliases: units.flatMap(unit => unit.aliases.map(alias => ({ unit, alias }))),
     externals: endpoints.flatMap(({ kind, address }) => (kind === 'external' ? [address!] : [])),
     nodeEndpoints: endpoints.some(({ kind }) => kind === 'node'),
+    sctpPorts: units.flatMap(unboundSctpPorts),
   }
   return isDeepStrictEqual(needs, noNeeds) ? noNeeds : needs
 }
@@ -72,6 +77,7 @@ function sumOf(needs: readonly BaseNeeds[]): BaseNeeds {
     aliases: needs.flatMap(({ aliases }) => aliases),
     externals: [...new Set(needs.flatMap(({ externals }) => externals))].sort(),
     nodeEndpoints: needs.some(({ nodeEndpoints }) => nodeEndpoints),
+    sctpPorts: needs.flatMap(({ sctpPorts }) => sctpPorts),
   }
 }
 

@@ -5,9 +5,8 @@
  */
 import type { KernelObject, Place, Table } from '../kernel/objects.js'
 import { meshLink, overlayLink, uplink } from '../kernel/ownership.js'
-import { protocols } from '../model/ports.js'
 import type { Membership } from '../model/snapshot.js'
-import { chains, nodeSet, portSet } from './names.js'
+import { chains, mappedProtocols, nodeSet, portSet } from './names.js'
 import { chain, jump } from './objects.js'
 import { ofFamily, type Stack } from './stack.js'
 import type { Alias, Unit } from './units.js'
@@ -48,7 +47,8 @@ const clamp = '-p tcp -m tcp --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pm
 function aliasRule(sandbox: string, { unit, alias }: AliasOf, stack: Stack): string[] {
   const { protocol } = unit
   if (alias.address !== null && ofFamily(stack, [alias.address]).length === 0) return []
-  const where = alias.address === null ? `${portSet[protocol]} dst` : `${stack.sets.bound} dst,dst`
+  const isMapped = alias.address === null && protocol !== 'sctp'
+  const where = isMapped ? `${portSet[protocol]} dst` : `${stack.sets.bound} dst,dst`
   const target = stack.at(sandbox, alias.canonical)
   return [
     `-p ${protocol} -m ${protocol} --dport ${alias.port} -m set --match-set ${where} -j DNAT --to-destination ${target}`,
@@ -107,7 +107,7 @@ export function planRules(
       ...(family === 'inet6' ? stayingHere : []),
       ...aliases.flatMap(each => aliasRule(sandbox, each, stack)),
       `-m set --match-set ${sets.bound} dst,dst -j DNAT --to-destination ${sandbox}`,
-      ...protocols.map(
+      ...mappedProtocols.map(
         protocol =>
           `-p ${protocol} -m set --match-set ${portSet[protocol]} dst -j DNAT --to-destination ${sandbox}`,
       ),
@@ -136,7 +136,7 @@ export function planRules(
     enter('host', 'filter', 'FORWARD', chains.forward),
     enter('host', 'filter', 'INPUT', chains.input),
     rules('mesh', 'mangle', chains.mark, [
-      ...protocols.map(
+      ...mappedProtocols.map(
         protocol =>
           `-d ${sandbox}${stack.whole} -i ${uplink} -p ${protocol} -j SET --map-set ${portSet[protocol]} dst --map-mark`,
       ),

@@ -40,10 +40,15 @@ function addressOf(endpoint: Endpoint, stack: Stack, surroundings: ServiceSurrou
 
 /** A published port in the host's sets; none where it is bound to an address of a family that the mesh has not. */
 function hostEntry({ protocol }: Unit, port: number, address: string | null, stacks: Stacks): KernelObject[] {
-  if (address === null) return [entry('host', portSet[protocol], String(port))]
+  // Those of SCTP are the node's own slice's, which knows its addresses.
+  if (address === null) return protocol === 'sctp' ? [] : [entry('host', portSet[protocol], String(port))]
   return stacks
     .filter(({ family }) => family === familyOf(address))
     .map(({ sets }) => entry('host', sets.bound, `${address},${protocol}:${port}`))
+}
+
+function marks({ protocol, fwmark }: Unit, ports: readonly number[]): KernelObject[] {
+  return protocol === 'sctp' ? [] : ports.map(port => entry('mesh', portSet[protocol], String(port), fwmark))
 }
 
 /** A virtual service with its destinations, the ready endpoints. */
@@ -109,7 +114,7 @@ function planUnit(unit: Unit, service: MeshService, surroundings: ServiceSurroun
   const marked = !unit.byAddress && each.some(({ takes }) => takes) ? unit.ports : []
   return [
     ...each.flatMap(({ objects, takes }) => (takes || !unit.byAddress ? objects : [])),
-    ...marked.map(port => entry('mesh', portSet[unit.protocol], String(port), unit.fwmark)),
+    ...marks(unit, marked),
     ...unit.ports.flatMap(port => hostEntry(unit, port, unit.address, stacks)),
     ...unit.aliases.flatMap(alias => hostEntry(unit, alias.port, alias.address, stacks)),
   ]

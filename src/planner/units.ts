@@ -35,7 +35,7 @@ export interface Unit {
   /**
    * Whether it is matched by the sandbox's address and the port rather than the fwmark, which
    * is then no more than its name: with persistence a virtual service by fwmark does not
-   * translate ports (see vips.ts).
+   * translate ports (see vips.ts), and no port of SCTP is given a mark (see names.ts).
    */
   readonly byAddress: boolean
 }
@@ -60,7 +60,7 @@ function findUnits(service: Service): Unit[] {
   const units: Growing[] = []
   const byTarget = new Map<string, { readonly unit: Growing; readonly canonical: number }>()
   const add = (unit: Omit<Growing, 'aliases' | 'byAddress'>): Growing => {
-    const byAddress = service.persistence > 0 && unit.targetPort !== 0
+    const byAddress = unit.protocol === 'sctp' || (service.persistence > 0 && unit.targetPort !== 0)
     const added = { ...unit, aliases: [], byAddress }
     units.push(added)
     return added
@@ -71,7 +71,7 @@ function findUnits(service: Service): Unit[] {
 
   for (const port of service.ports) {
     const { protocol, address } = port
-    const keeps = port.published.first === port.target.first
+    const keeps = port.published.first === port.target.first && protocol !== 'sctp'
     if (keeps && lengthOf(port.published) > 1 && !staysTogether) {
       const ports = [...portsOf(port)].map(each => each.published)
       add({ fwmark: fwmarkOf(protocol, port.published.first), protocol, ports, address, targetPort: 0 })

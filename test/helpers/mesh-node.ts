@@ -18,7 +18,7 @@ import { type PublishedPort, parsePortSpec } from '../../src/model/ports.js'
 import { publicationOf } from '../../src/model/publication.js'
 import type { Service } from '../../src/model/service.js'
 import type { Node } from '../../src/model/snapshot.js'
-import { type PlanSettings, planBase } from '../../src/planner/base.js'
+import { noNeeds, type PlanSettings, planBase } from '../../src/planner/base.js'
 import { type Pass, Reconciler } from '../../src/reconcile/reconcile.js'
 import type { PassKind } from '../../src/reconcile/runner.js'
 import { describe } from '../../src/status/describe.js'
@@ -105,7 +105,7 @@ export class MeshNode {
       ipv6: null,
       ...changed,
     }
-    const base = planBase(node, settings, { aliases: [], externals: [], nodeEndpoints: false })
+    const base = planBase(node, settings, noNeeds)
     const sysctls = base.filter((object): object is SysctlObject => object.kind === 'sysctl')
     const { variant } = await findVariant(topology.host)
     const newDrivers = (sockets: Sockets) =>

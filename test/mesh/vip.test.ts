@@ -56,7 +56,7 @@ for (const { name, family, isSix, stack, vips, settings, ip } of families)
     const web = service('web', ['8888:80'], { vip: vip4, vipPorts })
     const published = service('published', ['80:80', '7000:81'], { selector: { app: 'web' } })
     mesh.containers = all
-    const sctp = service('sctp', [], { vip: otherVip4, vipPorts: [parseVipPort('19:9/sctp')] })
+    const sctp = service('sctp', ['919:9/sctp'], { vip: otherVip4, vipPorts: [parseVipPort('19:9/sctp')] })
     mesh.services = [web, published, sctp]
     await mesh.pass()
     const pathOf = (container: Container) => topology.pathOf(container)
@@ -103,9 +103,18 @@ for (const { name, family, isSix, stack, vips, settings, ip } of families)
         spawn('socat', [`${sctpOf}-LISTEN:9,fork,reuseaddr`, 'EXEC:echo single'], { stdio: 'ignore' }),
       )
       t.teardown(() => server.kill())
-      const ask = ['socat', '-T', '2', '-u', `${sctpOf}:${atPort(otherVip, 19)},connect-timeout=2`, '-']
+      const asked = (path: string, door: string) => {
+        const program = ['socat', '-T', '2', '-u', `${sctpOf}:${door},connect-timeout=2`, '-']
+        return waitFor(`an answer from ${door}`, () => attempt(() => runIn(path, program)))
+      }
       for (const path of [pathOf(bystander), pathOf(alone)])
-        t.equal(await waitFor('an answer', () => attempt(() => runIn(path, ask))), 'single\n')
+        t.equal(await asked(path, atPort(otherVip, 19)), 'single\n')
+      for (const [path, address] of [
+        [client, hostAddress],
+        [pathOf(bystander), hostAddress],
+        [host, addresses[family].loopback],
+      ] as const)
+        t.equal(await asked(path, atPort(address, 919)), 'single\n', 'at a published port, too')
     })
 
     t.test('a ping is answered, every other port refused at once, published ones too', async t => {

@@ -33,12 +33,14 @@ for (const membership of [null, member])
           udpTimeout: 300,
           kernelRelease: '6.1.0',
           formerIpForward: '0',
+          vipPool: '10.253.0.0/16',
+          vipPool6: 'fd4d:6573:69::/96',
           ipv6: {
             pool: 'fd4d:6573:68::/96',
             formers: [{ name: 'net.ipv6.conf.all.forwarding', value: '0' }],
           },
         },
-        { aliases: [], externals: ['198.51.100.7', '2001:db8::7'], nodeEndpoints: true },
+        { aliases: [], externals: ['198.51.100.7', '2001:db8::7'], nodeEndpoints: true, sctpPorts: [9] },
       )
       let rules = 0
       for (const object of objects) {

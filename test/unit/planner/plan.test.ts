@@ -161,6 +161,30 @@ t.test('a second port of one target is translated to the first by the host', asy
   )
 })
 
+t.test('a port of SCTP is an element for each address of the node, and has no mark', async t => {
+  const plan = world()([service('web', ['9999:9/sctp', '9998:9/sctp'])], [container('a')])
+  t.strictSame(
+    text(plan).filter(line => /ipvsadm|sctp/.test(line)),
+    [
+      'mesh: ipvsadm -A --sctp-service 10.254.0.1:9999 -s rr',
+      'mesh: ipvsadm -a --sctp-service 10.254.0.1:9999 -r 10.254.0.3:9 -m -w 1',
+    ],
+  )
+  const bound = planOf(plan).flatMap(object =>
+    object.kind === 'entry' && object.set === 'mesh-bound' ? [object.element] : [],
+  )
+  const addresses = ['127.0.0.1', '10.254.0.2', '172.17.0.1', '192.168.77.1']
+  t.strictSame(
+    bound,
+    [9999, 9998].flatMap(port => addresses.map(address => `${address},sctp:${port}`)),
+  )
+  t.ok(
+    base(plan).includes(
+      'host MESH-DNAT -p sctp -m sctp --dport 9998 -m set --match-set mesh-bound dst,dst -j DNAT --to-destination 10.254.0.1:9999',
+    ),
+  )
+})
+
 t.test('a port bound to an address is one element of the bound set', async t => {
   const lines = text(world()([service('db', ['192.168.77.1:5432:5432'])], [container('a')]))
   t.equal(lines.at(-1), 'host: ipset add mesh-bound 192.168.77.1,tcp:5432')

@@ -63,6 +63,14 @@ t.test('a second published port of the same target is an alias of the first', as
   )
 })
 
+t.test('SCTP, which no set of ports knows, is matched by address, port by port', async t => {
+  t.match(unitsOf(service('8000-8001:8000-8001/sctp', '9:9/sctp')), [
+    { ports: [8000], targetPort: 8000, byAddress: true },
+    { ports: [8001], targetPort: 8001, byAddress: true },
+    { ports: [9], targetPort: 9, byAddress: true },
+  ])
+})
+
 t.test('with persistence a port that is translated is matched by its address', async t => {
   const units = unitsOf(serviceWith(persistent, '8888:80', '9999:90'))
   t.match(units, [
