@@ -97,7 +97,7 @@ export function planRules(
 ): KernelObject[] {
   const { family, sets } = stack
   const cluster = membership ? clusterRules(sandbox, membership, stack) : alone
-  const vips = range ? vipRules(range) : withoutVips
+  const vips = range ? vipRules(range, sandbox) : withoutVips
   const rules = (place: Place, table: Table, name: string, text: string[]) =>
     chain(place, table, name, text, family)
   const enter = (place: Place, table: Table, builtIn: string, to: string, match = '') =>

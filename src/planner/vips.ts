@@ -79,10 +79,11 @@ function outOfScope({ sets, refusal }: Stack): string {
 }
 
 /** Rules about VIPs, and endpoints that are called directly, in chains that are there anyway. */
-export function vipRules({ pool, stack }: VipRange) {
+export function vipRules({ pool, stack }: VipRange, sandbox: string) {
   return {
-    // What is neither a VIP's nor an endpoint's to answer is refused by the sandbox.
-    toSandbox: [`-o ${meshLink} -j ACCEPT`],
+    // What is neither a VIP's nor an endpoint's to answer is refused in the sandbox, whose own
+    // address stands for published ports and is called by way of those alone.
+    toSandbox: [`! -d ${sandbox}${stack.whole} -o ${meshLink} -j ACCEPT`],
     between: [outOfScope(stack), `-m set --match-set ${stack.sets.direct} dst,dst -j ACCEPT`],
     mark: [`-d ${pool} -j SET --map-set ${stack.sets.vip} dst,dst --map-mark`],
   }
