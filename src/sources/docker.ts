@@ -1,8 +1,8 @@
 /**
  * The containers of this node, from its Docker Engine: an event stream says what
  * changed, inspections say what it is now, a list after each connection (and every
- * minute) makes sure that nothing was missed. While Docker is away the last
- * snapshot stays in force, but for containers whose process has ended.
+ * minute) makes sure that nothing was missed. A container that ends is seen by its
+ * process first. While Docker is away the last snapshot stays in force otherwise.
  */
 import { access } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -42,7 +42,7 @@ export interface DockerSourceOptions {
 /** How far back events are asked for at the start: a `docker stop` under way is among them. Seconds. */
 const lookBack = 120
 
-/** While Docker is away, time between two looks at the containers' processes, milliseconds. */
+/** Time between two looks at the containers' processes, milliseconds. */
 const processesEvery = 250
 
 /** A service's ports are allocated some time after the event of its creation; look again. Milliseconds. */
@@ -75,8 +75,8 @@ export function dockerSource(options: DockerSourceOptions = {}): Source<Containe
   let lastEvent = BigInt(Date.now() - lookBack * 1000) * 1_000_000n
   let ended: Promise<void> = Promise.resolve()
   let settleTimer: NodeJS.Timeout | null = null
-  /** Ends what is done only while Docker is away; null: it is there. */
-  let away: AbortController | null = null
+  const processes = new Processes(proc)
+  let processTimer: NodeJS.Timeout | undefined
   let swarmTimer: NodeJS.Timeout | null = null
 
   const deliver = paced(gap, () => {
@@ -229,30 +229,16 @@ export function dockerSource(options: DockerSourceOptions = {}): Source<Containe
     }
   }
 
-  /** A new daemon ends the containers of one that was killed, long before it answers. */
-  async function watchProcesses(signal: AbortSignal): Promise<void> {
-    const processes = new Processes(proc)
-    while (!signal.aborted) {
-      for (const process of await processes.ended(view.processes())) {
-        if (signal.aborted) return
-        view.ended(process)
-        changed()
-      }
-      await sleep(processesEvery, undefined, { signal }).catch(() => {})
+  function lookAtProcesses(): void {
+    for (const process of processes.ended(view.processes())) {
+      view.ended(process)
+      changed()
     }
-  }
-
-  function isAway(now: boolean): void {
-    if (now === (away !== null)) return
-    away?.abort()
-    away = now ? new AbortController() : null
-    if (away) void watchProcesses(away.signal)
   }
 
   async function run(): Promise<void> {
     let wait = backoff[0]
     const report = (error: Error | null) => {
-      isAway(error !== null)
       if (trouble === (error?.message ?? null)) return
       trouble = error?.message ?? null
       onTrouble(error)
@@ -278,10 +264,11 @@ export function dockerSource(options: DockerSourceOptions = {}): Source<Containe
       listener = onSnapshot
       onTrouble = onProblem
       ended = run()
+      processTimer = setInterval(lookAtProcesses, processesEvery)
     },
     async stop() {
       stopping.abort()
-      isAway(false)
+      clearInterval(processTimer)
       deliver.stop()
       inspections.clear()
       swarmQueue.clear()
