@@ -1,8 +1,8 @@
 /*
  * web - the server in the test images. It says who answered and whom it saw.
  *
- *   web [--sctp] [--pktinfo] [--delay SECONDS] [--linger SECONDS] [PORT | FIRST-LAST]...
- *                                                              (default: port 80)
+ *   web [--sctp] [--pktinfo] [--delay SECONDS] [--linger SECONDS | --quiet SECONDS]
+ *       [PORT | FIRST-LAST]...                                 (default: port 80)
  *
  * Each port answers HTTP/1.1 over TCP (with --sctp over SCTP too) and datagrams
  * over UDP, with one line: "<host name> <client address>:<client port> <local port>".
@@ -12,6 +12,8 @@
  * --delay    listens only after so many seconds, as an application that warms up
  * --linger   goes on accepting for so many seconds after SIGTERM, as an application
  *            that gives balancers time to notice
+ * --quiet    goes on accepting after SIGTERM until nobody from elsewhere has connected
+ *            for so many seconds, however long balancers take to notice
  * --pktinfo  answers a datagram from the address it was sent to; without, the
  *            kernel chooses the source by route, as for most simple servers
  *
@@ -59,6 +61,7 @@ static char host[65];
 static char filler_bytes[65536];
 static int poller, open_connections, sleeping, with_pktinfo;
 static volatile sig_atomic_t leaving;
+static int64_t last_accept; /* of a connection from elsewhere, ms */
 
 static void on_term(int signal_number) {
   (void)signal_number;
@@ -153,6 +156,7 @@ static void accept_all(int fd) {
     file->peer = peer;
     file->local_port = ntohs(local.sin_port);
     open_connections++;
+    if (ntohl(peer.sin_addr.s_addr) >> 24 != 127) last_accept = now_ms();
   }
 }
 
@@ -259,13 +263,14 @@ static void listen_on(const char *range, int with_sctp) {
 }
 
 int main(int argc, char **argv) {
-  int with_sctp = 0, delay = 0, linger = 0, first_port = 1;
+  int with_sctp = 0, delay = 0, linger = 0, quiet = 0, first_port = 1;
   for (; first_port < argc && argv[first_port][0] == '-'; first_port++) {
     if (!strcmp(argv[first_port], "--sctp")) with_sctp = 1;
     else if (!strcmp(argv[first_port], "--pktinfo")) with_pktinfo = 1;
     else if (!strcmp(argv[first_port], "--delay") && first_port + 1 < argc) delay = atoi(argv[++first_port]);
     else if (!strcmp(argv[first_port], "--linger") && first_port + 1 < argc) linger = atoi(argv[++first_port]);
-    else return fprintf(stderr, "web [--sctp] [--pktinfo] [--delay SECONDS] [--linger SECONDS] [PORT | FIRST-LAST]...\n"), 2;
+    else if (!strcmp(argv[first_port], "--quiet") && first_port + 1 < argc) quiet = atoi(argv[++first_port]);
+    else return fprintf(stderr, "web [--sctp] [--pktinfo] [--delay SECONDS] [--linger SECONDS | --quiet SECONDS] [PORT | FIRST-LAST]...\n"), 2;
   }
   struct sigaction action = {.sa_handler = on_term};
   struct rlimit many = {MAX_FILES, MAX_FILES};
@@ -280,7 +285,8 @@ int main(int argc, char **argv) {
 
   int64_t linger_until = 0, leave_by = 0;
   for (;;) {
-    if (leaving && !linger_until) linger_until = now_ms() + linger * 1000;
+    if (leaving && !linger_until) linger_until = now_ms() + (quiet ? quiet : linger) * 1000;
+    if (quiet && linger_until && last_accept + quiet * 1000 > linger_until) linger_until = last_accept + quiet * 1000;
     if (leaving && !leave_by && now_ms() >= linger_until) {
       close_listeners();
       leave_by = now_ms() + LEAVE_SECONDS * 1000;

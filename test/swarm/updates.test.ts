@@ -10,8 +10,11 @@ import { sleep, waitFor } from '../helpers/wait.js'
 
 /** Requests a second through each node; the lab's one processor carries them beside all else. */
 const rate = 20
-/** For how many seconds a container serves on after SIGTERM, as a program does that knows of balancers. */
-const linger = '8'
+/**
+ * A container serves on after SIGTERM, as a program does that knows of balancers: until nobody
+ * has come for so many seconds, for nobody knows how long this machine takes.
+ */
+const quiet = '2'
 
 // A full pass takes seconds in the lab, and what Docker tells meanwhile waits for its end.
 const swarm = await SwarmMesh.start(t, 2, ['--resync', '60'])
@@ -20,10 +23,10 @@ const [one, two] = nodes as [Node, Node]
 
 await one.docker.createService({
   name: 'web',
-  replicas: 4,
-  command: ['web', '--linger', linger],
+  replicas: 2,
+  command: ['web', '--quiet', quiet],
   container: {
-    StopGracePeriod: 30e9,
+    StopGracePeriod: 120e9,
     // A container runs some time before its server listens; the mesh waits for its health.
     Healthcheck: {
       Test: ['CMD', 'wget', '-q', '-O', '/dev/null', 'http://127.0.0.1:80/health'],
@@ -32,10 +35,14 @@ await one.docker.createService({
       Retries: 30,
     },
   },
-  more: { Labels: { 'mesh.publish': '8888:80' } },
+  more: {
+    Labels: { 'mesh.publish': '8888:80' },
+    UpdateConfig: { Parallelism: 2, Order: 'start-first', Monitor: 1e8 },
+    RollbackConfig: { Parallelism: 1, Order: 'stop-first', Monitor: 1e8 },
+  },
 })
-await one.tasks('web', 4)
-await swarm.settled(8888, 4)
+await one.tasks('web', 2)
+await swarm.settled(8888, 2)
 
 /** Works under a load, none of whose requests may fail. */
 async function underLoad(t: Test, work: () => Promise<void>): Promise<void> {
@@ -48,7 +55,7 @@ async function underLoad(t: Test, work: () => Promise<void>): Promise<void> {
   await sleep(0.5)
   const begun = performance.now()
   await work()
-  await swarm.settled(8888, 4)
+  await swarm.settled(8888, 2)
   await sleep(0.5)
   const reports = await stop()
   const all = reports.reduce((sum, { ok, failed }) => sum + ok + failed, 0)
@@ -80,20 +87,17 @@ async function updated(state: 'completed' | 'rollback_completed', begun: number)
   )
 }
 
-for (const Order of ['start-first', 'stop-first'])
-  t.test(`a forced update, ${Order}, loses no request`, t =>
-    underLoad(t, async () => {
-      const begun = Date.now()
-      await one.docker.updateService('web', spec => {
-        spec.TaskTemplate.ForceUpdate++
-        spec.UpdateConfig = { Parallelism: 2, Order, Monitor: 1e8 }
-        spec.RollbackConfig = { Parallelism: 2, Order, Monitor: 1e8 }
-      })
-      await updated('completed', begun)
-    }),
-  )
+t.test('a forced update, start-first, loses no request', t =>
+  underLoad(t, async () => {
+    const begun = Date.now()
+    await one.docker.updateService('web', spec => {
+      spec.TaskTemplate.ForceUpdate++
+    })
+    await updated('completed', begun)
+  }),
+)
 
-t.test('a rollback loses no request', t =>
+t.test('a rollback, stop-first, loses no request', t =>
   underLoad(t, async () => {
     type Service = { Version: { Index: number }; Spec: object }
     const { Version, Spec } = await one.docker.call<Service>('GET', '/services/web')
@@ -105,9 +109,9 @@ t.test('a rollback loses no request', t =>
 
 t.test('scaling down and up loses no request', t =>
   underLoad(t, async () => {
+    await one.docker.scale('web', 1)
+    await swarm.settled(8888, 1)
     await one.docker.scale('web', 2)
-    await swarm.settled(8888, 2)
-    await one.docker.scale('web', 4)
   }),
 )
 
