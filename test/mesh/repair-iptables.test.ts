@@ -18,7 +18,7 @@ t.test('iptables changed by hand', async t => {
       title: 'iptables -t nat -F',
       commands: [['host', 'iptables -t nat -F']],
       repairs: [
-        'iptables -t nat -F MESH-DNAT (then its 4 rules)',
+        'iptables -t nat -F MESH-DNAT (then its 3 rules)',
         'iptables -t nat -F MESH-SNAT (then its 3 rules)',
         'iptables -t nat -I PREROUTING -m addrtype --dst-type LOCAL -j MESH-DNAT',
         'iptables -t nat -I OUTPUT -m addrtype --dst-type LOCAL -j MESH-DNAT',
@@ -76,7 +76,7 @@ t.test('iptables changed by hand', async t => {
         ['host', 'iptables -A MESH-FORWARD -j DROP'],
       ],
       repairs: [
-        'iptables -t nat -F MESH-DNAT (then its 4 rules)',
+        'iptables -t nat -F MESH-DNAT (then its 3 rules)',
         'iptables -t filter -F MESH-FORWARD (then its 4 rules)',
       ],
     },

@@ -113,7 +113,7 @@ t.test('IPVS, sets and parameters changed by hand', async t => {
       repairs: [
         'ipset create mesh-tcp bitmap:port range 0-65535',
         'ipset add mesh-tcp 8888',
-        'iptables -t nat -F MESH-DNAT (then its 4 rules)',
+        'iptables -t nat -F MESH-DNAT (then its 3 rules)',
       ],
     },
     {
