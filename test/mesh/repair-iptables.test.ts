@@ -34,7 +34,7 @@ t.test('iptables changed by hand', async t => {
         ['host', 'iptables -t nat -X'],
       ],
       repairs: [
-        'iptables -t nat -N MESH-DNAT (then its 4 rules)',
+        'iptables -t nat -N MESH-DNAT (then its 3 rules)',
         'iptables -t nat -N MESH-SNAT (then its 3 rules)',
         'iptables -t filter -N MESH-FORWARD (then its 4 rules)',
         'iptables -t filter -N MESH-INPUT (then its 1 rule)',
@@ -49,7 +49,7 @@ t.test('iptables changed by hand', async t => {
         ['mesh', 'iptables -F'],
       ],
       repairs: [
-        'iptables -t mangle -F MESH-MARK (then its 3 rules)',
+        'iptables -t mangle -F MESH-MARK (then its 2 rules)',
         'iptables -t mangle -I PREROUTING -j MESH-MARK',
       ],
       more: true,
