@@ -26,8 +26,8 @@ const containers = async () =>
 await one.docker.createService({
   name: 'web',
   replicas: 2,
-  command: ['web', '--linger', '3'],
-  container: { StopGracePeriod: 30e9 },
+  command: ['web', '--quiet', '2'],
+  container: { StopGracePeriod: 120e9 },
   more: {
     UpdateConfig: { Parallelism: 2, Order: 'start-first', Monitor: 1e8 },
     EndpointSpec: {
