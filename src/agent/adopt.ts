@@ -21,19 +21,22 @@ import { adoptionOf, releaseOf, samePorts, strangers } from './adoption.js'
 import { ownAddresses } from './inputs.js'
 import type { Loop } from './loop.js'
 
+/** What of the loop it takes. */
+export type AdoptLoop = Pick<Loop, 'collected' | 'store' | 'settled'>
+
 export interface AdoptInput {
-  readonly loop: Loop
+  readonly loop: AdoptLoop
   readonly swarm: SwarmServices
   /** Whether some manager mirrors labels. */
   readonly labelsInForce: () => boolean
   /** Seconds between full passes. */
   readonly resync: number
+  /** Seconds in which every node hears of a change, and Docker's gossip of a task. */
+  readonly hearing: number
 }
 
 /** How long the mesh may take to do as the label says, seconds. */
 const mirrorPatience = 15
-/** In which every node hears of a change, and Docker's gossip of a task, seconds. */
-const hearing = 2
 /** How long Swarm may take to replace all tasks, seconds. */
 const updatePatience = 3600
 
@@ -52,7 +55,7 @@ export async function adopt(input: AdoptInput, name: string, keep: boolean): Pro
   try {
     await published(loop, name, ports)
     // Docker puts its jump before the mesh's when it publishes its first port; a full pass puts it back.
-    if (isNew) await sleep((hearing + input.resync) * 1000)
+    if (isNew) await sleep((input.hearing + input.resync) * 1000)
     if (!keep) await swarm.change(name, spec => withIngress(spec, []))
   } catch (error) {
     throw await takenBack(error, name, () =>
@@ -88,7 +91,7 @@ export async function release(input: AdoptInput, name: string): Promise<AdoptVie
     if (isThere) throw error
     throw await takenBack(error, name, () => swarm.change(name, spec => withIngress(spec, service.ingress)))
   }
-  await sleep(hearing * 1000)
+  await sleep(input.hearing * 1000)
   await swarm.change(name, spec => withLabel(spec, publishLabel, null))
   await until(
     () => (storedOf(loop, name)?.ports.length ?? 0) === 0,
@@ -105,7 +108,7 @@ export async function release(input: AdoptInput, name: string): Promise<AdoptVie
 }
 
 /** Until the service is published so by this node; throws what keeps it from that. */
-async function published(loop: Loop, name: string, ports: readonly PublishedPort[]): Promise<void> {
+async function published(loop: AdoptLoop, name: string, ports: readonly PublishedPort[]): Promise<void> {
   const isThere = () => {
     const specs = new Set(storedOf(loop, name)?.ports.map(formatPort))
     return ports.every(port => specs.has(formatPort(port)) || coveredBy(port, storedOf(loop, name)))
@@ -192,7 +195,7 @@ async function requireAllNodes({ loop, swarm }: AdoptInput, name: string): Promi
     )
 }
 
-function storedOf(loop: Loop, name: string): Service | undefined {
+function storedOf(loop: AdoptLoop, name: string): Service | undefined {
   return loop.collected.servicesOf(loop.store.name).find(each => each.name === name)
 }
 

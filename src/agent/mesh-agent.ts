@@ -60,6 +60,8 @@ export interface MeshAgentOptions extends PublisherOptions {
   readonly exit: () => void
 }
 
+/** Seconds in which every node hears of a change, and Docker's gossip of a task. */
+const hearing = 2
 /** How long `--wait` waits for an endpoint, seconds. */
 const patience = 300
 /** How many repairs `status` shows. */
@@ -111,7 +113,7 @@ export class MeshAgent implements Agent {
 
   private get adoptInput(): AdoptInput {
     const { swarm, labelsInForce, resync } = this.options
-    return { loop: this.loop, swarm, labelsInForce, resync }
+    return { loop: this.loop, swarm, labelsInForce, resync, hearing }
   }
 
   async list(): Promise<readonly ServiceView[]> {
