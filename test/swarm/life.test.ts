@@ -375,8 +375,7 @@ t.test('a container that eats up its memory is replaced by its restart policy, a
 t.test('when all are gone nothing of them is left', async t => {
   for (const { Id } of await docker.call<{ Id: string }[]>('GET', '/containers/json?all=1'))
     await docker.removeContainer(Id)
-  await waitFor(() => !mesh.inSandbox('ipvsadm -Ln').includes(`${'->'.padEnd(3)} 10.`), 'no destinations', 30)
-  t.notMatch(mesh.inSandbox('ipvsadm -Ln'), /-> \d/)
+  await waitFor(() => !/-> \d/.test(mesh.inSandbox('ipvsadm -Ln')), 'no destinations', 30)
   t.strictSame(
     mesh
       .inSandbox('ip -o link')
