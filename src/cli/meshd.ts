@@ -20,5 +20,6 @@ try {
   }
 } catch (error) {
   process.stderr.write(`meshd: ${reasonOf(error)}\n`)
-  process.exitCode = error instanceof MeshError && error.code === 'MESH_BAD_INPUT' ? 2 : 1
+  // Not left to come by itself: what had begun by then may go on.
+  process.exit(error instanceof MeshError && error.code === 'MESH_BAD_INPUT' ? 2 : 1)
 }
