@@ -82,7 +82,7 @@ t.test('the stack comes up, and each of its services has names', async t => {
   const deploy = ['stack', 'deploy', '--resolve-image', 'never', '-c', '/tmp/shop.yml', 'shop']
   await must(['scripts/nodes', 'cli', one.name, ...deploy])
   for (const [name, count] of Object.entries({ front: 1, api: 2, db: 1 }))
-    await one.tasks(`shop_${name}`, count)
+    await one.tasks(`shop_${name}`, count, 240)
   for (const node of swarm.nodes)
     for (const [name, count] of Object.entries({ front: 1, api: 2, db: 1 }))
       await waitFor(
