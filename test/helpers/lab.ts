@@ -123,7 +123,8 @@ export class Node {
 
   /** Starts the Engine, at first or after its end. `options` are dockerd's. */
   async startDocker(options = ''): Promise<void> {
-    await must(['env', `NODES_DOCKERD=${options}`, nodesScript, 'docker', this.name])
+    // A daemon that was killed, or whose node lost its power, has a lot to clear up before it answers.
+    await must(['env', `NODES_DOCKERD=${options}`, nodesScript, 'docker', this.name], 330)
   }
 
   /** Power cut, and power again; link down, and up. */
