@@ -9,6 +9,8 @@ export interface Row {
   readonly samples: readonly number[]
   /** What the median should not exceed. */
   readonly goal?: number
+  /** What the median should reach. */
+  readonly atLeast?: number
 }
 
 export interface Section {
@@ -42,12 +44,21 @@ function figure(value: number): string {
   return String(Number(value.toPrecision(3)))
 }
 
-function cells({ name, unit, samples, goal }: Row): string[] {
+function verdictOn({ samples, goal, atLeast }: Row): string {
+  const middle = median(samples)
+  const sentences = [
+    ...(goal === undefined ? [] : [`≤ ${goal}: ${middle <= goal ? 'met' : 'missed'}`]),
+    ...(atLeast === undefined ? [] : [`≥ ${atLeast}: ${middle >= atLeast ? 'met' : 'missed'}`]),
+  ]
+  return sentences.join(', ')
+}
+
+function cells(row: Row): string[] {
+  const { name, unit, samples } = row
   const count = samples.length
   const range = count > 1 ? `${figure(Math.min(...samples))}–${figure(Math.max(...samples))}` : ''
   const p95 = count >= 10 ? figure(quantile(samples, 0.95)) : ''
-  const verdict = goal === undefined ? '' : `≤ ${goal}: ${median(samples) <= goal ? 'met' : 'missed'}`
-  return [name, `${figure(median(samples))} ${unit}`, range, p95, String(count), verdict]
+  return [name, `${figure(median(samples))} ${unit}`, range, p95, String(count), verdictOn(row)]
 }
 
 function table(rows: readonly string[][]): string {
