@@ -11,6 +11,7 @@
 
 #include "netlink_socket.h"
 #include "netns.h"
+#include "process_set.h"
 
 #define MAX_ARGUMENTS 5
 #define PATH_SIZE 4096
@@ -142,6 +143,24 @@ static napi_value remove_namespace(napi_env env, napi_callback_info info) {
   return namespace_call(env, info, netns_remove);
 }
 
+/* openProcessSet(): descriptor */
+static napi_value open_process_set(napi_env env, napi_callback_info info) {
+  (void)info;
+  struct failure failure = {0};
+  int set = process_set_open(&failure);
+  return set < 0 ? throw_failure(env, &failure) : int_value(env, set);
+}
+
+/* addProcess(set, pid, id): descriptor that keeps it in the set */
+static napi_value add_process(napi_env env, napi_callback_info info) {
+  napi_value values[MAX_ARGUMENTS];
+  if (arguments(env, info, 3, values) != 0) return NULL;
+  struct failure failure = {0};
+  int process = process_set_add(int_argument(env, values[0]), int_argument(env, values[1]),
+                                (uint32_t)int_argument(env, values[2]), &failure);
+  return process < 0 ? throw_failure(env, &failure) : int_value(env, process);
+}
+
 struct exchange_work {
   struct exchange exchange;
   napi_deferred deferred;
@@ -249,7 +268,7 @@ static void watch_call(napi_env env, napi_value listener, void *context, void *d
     napi_is_exception_pending(env, &pending);
     if (pending) { /* addon.ts catches what listeners throw; this keeps the process if that fails */
       napi_get_and_clear_last_exception(env, &thrown);
-      fputs("mesh: a netlink listener threw past its guard\n", stderr);
+      fputs("mesh: a listener threw past its guard\n", stderr);
     }
   }
   free(event);
@@ -274,8 +293,8 @@ static void watch_finalize(napi_env env, void *data, void *hint) {
   free(watch);
 }
 
-/* watch(descriptor, listener): handle; the listener gets (bytes, 0) or (null, errno) */
-static napi_value watch(napi_env env, napi_callback_info info) {
+static napi_value watch_with(napi_env env, napi_callback_info info,
+                             ssize_t (*receive)(int, uint8_t *, size_t)) {
   napi_value values[MAX_ARGUMENTS], name, handle;
   if (arguments(env, info, 2, values) != 0) return NULL;
   struct js_watch *watch = calloc(1, sizeof *watch);
@@ -283,7 +302,7 @@ static napi_value watch(napi_env env, napi_callback_info info) {
   struct failure failure = {0};
   watch->env = env;
   watch->watch = (struct watch){
-      .fd = int_argument(env, values[0]), .deliver = watch_deliver, .context = watch};
+      .fd = int_argument(env, values[0]), .receive = receive, .deliver = watch_deliver, .context = watch};
   napi_create_string_utf8(env, "mesh:watch", NAPI_AUTO_LENGTH, &name);
   napi_create_threadsafe_function(env, values[1], NULL, name, WATCH_QUEUE, 1, NULL, NULL, watch, watch_call,
                                   &watch->function);
@@ -296,6 +315,16 @@ static napi_value watch(napi_env env, napi_callback_info info) {
   napi_add_env_cleanup_hook(env, watch_end, watch); /* runs before the hook of the function above */
   napi_create_external(env, watch, watch_finalize, NULL, &handle);
   return handle;
+}
+
+/* watch(descriptor, listener): handle; the listener gets (bytes, 0) or (null, errno) */
+static napi_value watch(napi_env env, napi_callback_info info) {
+  return watch_with(env, info, netlink_receive);
+}
+
+/* watchProcesses(descriptor, listener): the same for a set of processes; bytes are ids of those that ended */
+static napi_value watch_processes(napi_env env, napi_callback_info info) {
+  return watch_with(env, info, process_receive);
 }
 
 /* unwatch(handle): null; no event is delivered afterwards */
@@ -333,7 +362,10 @@ NAPI_MODULE_INIT() {
       {"joinGroup", join_group},
       {"exchange", exchange},
       {"watch", watch},
+      {"watchProcesses", watch_processes},
       {"unwatch", unwatch},
+      {"openProcessSet", open_process_set},
+      {"addProcess", add_process},
       {"openSocket", open_socket},
       {"runInNamespace", run_in_namespace},
       {"createNamespace", create_namespace},

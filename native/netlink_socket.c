@@ -204,6 +204,13 @@ static int discard_queue(int fd, uint8_t *buffer) {
   }
 }
 
+ssize_t netlink_receive(int fd, uint8_t *buffer, size_t size) {
+  struct sockaddr_nl sender = {0};
+  socklen_t sender_length = sizeof sender;
+  ssize_t received = recvfrom(fd, buffer, size, 0, (struct sockaddr *)&sender, &sender_length);
+  return sender.nl_pid == 0 ? received : 0;
+}
+
 static void *watch_run(void *argument) {
   struct watch *watch = argument;
   uint8_t *buffer = malloc(CHUNK);
@@ -214,10 +221,8 @@ static void *watch_run(void *argument) {
       break;
     }
     if (entries[1].revents) break;
-    struct sockaddr_nl sender = {0};
-    socklen_t sender_length = sizeof sender;
-    ssize_t received = recvfrom(watch->fd, buffer, CHUNK, 0, (struct sockaddr *)&sender, &sender_length);
-    if (received > 0 && sender.nl_pid == 0)
+    ssize_t received = watch->receive(watch->fd, buffer, CHUNK);
+    if (received > 0)
       watch->deliver(watch->context, buffer, (size_t)received, 0);
     else if (received < 0 && errno != EINTR && errno != EAGAIN) {
       int errnum = errno == ENOBUFS ? discard_queue(watch->fd, buffer) : errno;

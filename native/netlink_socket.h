@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 /* What a system call failed with; errnum 0 is success. */
 struct failure {
@@ -34,16 +35,21 @@ struct exchange {
   struct failure failure;
 };
 
+/* Reads one datagram of the kernel's; those of others count as nothing. */
+ssize_t netlink_receive(int fd, uint8_t *buffer, size_t size);
+
 /* Runs an exchange on the calling thread; fills replies and failure. Blocks at most until the deadline. */
 void netlink_exchange(struct exchange *exchange);
 
 int64_t monotonic_ms(void);
 
-/* A thread that reads a socket. `deliver` is called on it with bytes, or with length 0 and an errno. */
+/* A thread that reads a descriptor. `deliver` is called on it with bytes, or with length 0 and an errno. */
 struct watch {
   int fd;
   int wake; /* eventfd that ends the thread */
   pthread_t thread;
+  /* Reads what there is without waiting: netlink_receive, process_receive. -1 and errno, EAGAIN for nothing. */
+  ssize_t (*receive)(int fd, uint8_t *buffer, size_t size);
   void (*deliver)(void *context, const uint8_t *bytes, size_t length, int errnum);
   void *context;
 };

@@ -22,6 +22,7 @@ import { type ReservedPort, reservedPorts } from '../model/conflicts.js'
 import { checkVip } from '../model/vips.js'
 import { messagesSent } from '../netlink/connection.js'
 import { countFlows } from '../netlink/conntrack.js'
+import { ProcessWatch } from '../netlink/process-watch.js'
 import { noNeeds, type PlanSettings, planBase } from '../planner/base.js'
 import { type Former, formersOf } from '../planner/rules.js'
 import { dockerSource } from '../sources/docker.js'
@@ -155,8 +156,10 @@ export async function runAgent(settings: Settings, version: string): Promise<voi
 
   const metrics = createMetrics(version)
   const files = settings.files.map(file => new FileSource(file, servicesOfFile(settings.vipPool)))
+  const processWatch = new ProcessWatch()
   const docker = dockerSource({
     socketPath: settings.docker,
+    followProcess: (pid, ended) => processWatch.follow(pid, ended),
     meshPool: settings.pool,
     ipv6: settings.ipv6,
   })
@@ -209,6 +212,7 @@ export async function runAgent(settings: Settings, version: string): Promise<voi
     // Of an agent that comes back nobody need notice anything; one that cleaned up is gone.
     await (reason === 'clean' ? cluster?.leave() : cluster?.pause(absence))?.catch(() => {})
     await loop.stop()
+    processWatch.close()
     await names.stop()
     await Promise.all(servers.map(server => server.close()))
     // Docker Engine 20.10 never ends a `docker exec` (of meshctl clean) whose process outlives the container's own.

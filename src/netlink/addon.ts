@@ -41,7 +41,10 @@ interface Native {
   joinGroup(descriptor: number, group: number): null
   exchange(descriptor: number, messages: Buffer, oneByOne: boolean, timeout: number): Promise<ExchangeResult>
   watch(descriptor: number, listener: (bytes: Buffer | null, errno: number) => void): WatchHandle
+  watchProcesses(set: number, listener: (ids: Buffer | null, errno: number) => void): WatchHandle
   unwatch(handle: WatchHandle): null
+  openProcessSet(): number
+  addProcess(set: number, pid: number, id: number): number
   openSocket(stream: boolean, address: string | null, port: number, namespace: Namespace): number
   runInNamespace<T>(namespace: Namespace, call: () => T): T
   createNamespace(path: string): null
@@ -168,6 +171,36 @@ export function watch(
     }
   }
   return call(addon => addon.watch(descriptor, guarded))
+}
+
+/** An epoll descriptor for `addProcess` and `watchProcesses`. */
+export function openProcessSet(): number {
+  return call(addon => addon.openProcessSet())
+}
+
+/**
+ * Adds a process of our own PID namespace to a set; its end is told as `id`, once. Gives a
+ * descriptor that keeps it there until it is closed. ESRCH when there is no such process,
+ * ENOSYS before Linux 5.3, which has no pidfd.
+ */
+export function addProcess(set: number, pid: number, id: number): number {
+  checkInteger(descriptorName, set, 0, 0x7fffffff)
+  checkInteger('a PID', pid, 1, 0x7fffffff)
+  checkInteger('an id', id, 0, 0x7fffffff)
+  return call(addon => addon.addProcess(set, pid, id))
+}
+
+/** Tells the ids of processes of a set that have ended, from a thread, until `unwatch`. */
+export function watchProcesses(set: number, listener: (ids: number[]) => void): WatchHandle {
+  checkInteger(descriptorName, set, 0, 0x7fffffff)
+  const guarded = (bytes: Buffer | null) => {
+    try {
+      if (bytes) listener([...new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4)])
+    } catch (error) {
+      process.emitWarning(`a listener for the ends of processes threw: ${reasonOf(error)}`)
+    }
+  }
+  return call(addon => addon.watchProcesses(set, guarded))
 }
 
 /** Ends a watch; harmless when it has ended. The descriptor stays open. */

@@ -13,7 +13,6 @@ import type { ContainerSnapshot } from '../model/snapshot.js'
 import { type Inspected, signalNumber } from './docker-container.js'
 import type { DockerEvent } from './docker-events.js'
 import type { SwarmView } from './docker-swarm.js'
-import type { Process } from './processes.js'
 
 /** Docker's own wait between the stop signal and SIGKILL, seconds. */
 const defaultStopTimeout = 10
@@ -121,16 +120,8 @@ export class DockerView {
     if (!same) this.#snapshot = null
   }
 
-  /** First processes of the containers that run. */
-  processes(): Process[] {
-    const found: Process[] = []
-    for (const { container } of this.#containers.values())
-      if (container.pid !== 0) found.push({ id: container.id, pid: container.pid })
-    return found
-  }
-
   /** Takes in that a container's process was seen to have ended. */
-  ended({ id, pid }: Process): void {
+  ended(id: string, pid: number): void {
     if (this.#containers.get(id)?.container.pid === pid) this.#end(id)
   }
 

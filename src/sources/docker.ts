@@ -6,6 +6,7 @@
  */
 import { access } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { Container } from '../model/container.js'
 import type { ContainerSnapshot } from '../model/snapshot.js'
 import { type DockerClient, dockerClient, dockerTrouble } from './docker-client.js'
 import { type DockerEvent, lineSplitter, parseEvent, sinceParameter } from './docker-events.js'
@@ -14,7 +15,6 @@ import { parseList } from './docker-list.js'
 import { parseServices } from './docker-swarm.js'
 import { DockerView } from './docker-view.js'
 import { paced } from './pace.js'
-import { Processes } from './processes.js'
 import type { Source } from './source.js'
 import { workQueue } from './work-queue.js'
 
@@ -23,6 +23,8 @@ export interface DockerSourceOptions {
   readonly socketPath?: string
   /** The Engine's `/proc`, by which its containers' PIDs are found. */
   readonly proc?: string
+  /** Calls `ended` once when that process ends, if it can be followed; netlink/process-watch.ts. */
+  readonly followProcess?: (pid: number, ended: () => void) => boolean
   /** Pool whose addresses are the mesh's own and not the containers': `10.254.0.0/16`. */
   readonly meshPool?: string
   /** Whether addresses of IPv6 are asked for; false unless given. */
@@ -42,9 +44,6 @@ export interface DockerSourceOptions {
 /** How far back events are asked for at the start: a `docker stop` under way is among them. Seconds. */
 const lookBack = 120
 
-/** Time between two looks at the containers' processes, milliseconds. */
-const processesEvery = 250
-
 /** A service's ports are allocated some time after the event of its creation; look again. Milliseconds. */
 const swarmSettles = 1000
 
@@ -52,6 +51,7 @@ export function dockerSource(options: DockerSourceOptions = {}): Source<Containe
   const {
     socketPath = '/var/run/docker.sock',
     proc = '/proc',
+    followProcess = () => false,
     meshPool = '10.254.0.0/16',
     ipv6 = false,
     parallel = 8,
@@ -75,8 +75,8 @@ export function dockerSource(options: DockerSourceOptions = {}): Source<Containe
   let lastEvent = BigInt(Date.now() - lookBack * 1000) * 1_000_000n
   let ended: Promise<void> = Promise.resolve()
   let settleTimer: NodeJS.Timeout | null = null
-  const processes = new Processes(proc)
-  let processTimer: NodeJS.Timeout | undefined
+  /** `ID@PID` of containers whose processes are followed. */
+  const followed = new Set<string>()
   let swarmTimer: NodeJS.Timeout | null = null
 
   const deliver = paced(gap, () => {
@@ -106,9 +106,24 @@ export function dockerSource(options: DockerSourceOptions = {}): Source<Containe
     // An event came meanwhile: what was read may be older than it, and is read again.
     if (inspections.isWanted(id)) return
     if (result === null) view.remove(id)
-    else view.inspected(result, Date.now())
+    else {
+      view.inspected(result, Date.now())
+      follow(result.container)
+    }
     changed()
   })
+
+  /** Docker tells of an end only when it has cleared up behind it, and not at all while it is away. */
+  function follow({ id, pid }: Container): void {
+    const key = `${id}@${pid}`
+    if (pid === 0 || followed.has(key) || stopping.signal.aborted) return
+    const ended = () => {
+      followed.delete(key)
+      view.ended(id, pid)
+      changed()
+    }
+    if (followProcess(pid, ended)) followed.add(key)
+  }
 
   /** Inspects now; if that fails, again a little later, for as long as it takes. */
   async function inspectSurely(id: string): Promise<void> {
@@ -229,13 +244,6 @@ export function dockerSource(options: DockerSourceOptions = {}): Source<Containe
     }
   }
 
-  function lookAtProcesses(): void {
-    for (const process of processes.ended(view.processes())) {
-      view.ended(process)
-      changed()
-    }
-  }
-
   async function run(): Promise<void> {
     let wait = backoff[0]
     const report = (error: Error | null) => {
@@ -264,11 +272,9 @@ export function dockerSource(options: DockerSourceOptions = {}): Source<Containe
       listener = onSnapshot
       onTrouble = onProblem
       ended = run()
-      processTimer = setInterval(lookAtProcesses, processesEvery)
     },
     async stop() {
       stopping.abort()
-      clearInterval(processTimer)
       deliver.stop()
       inspections.clear()
       swarmQueue.clear()

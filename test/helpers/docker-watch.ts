@@ -1,21 +1,41 @@
 /**
  * The Docker source at work on a node of the lab, and all it has said.
  */
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import type { Container } from '../../src/model/container.js'
 import type { ContainerSnapshot } from '../../src/model/snapshot.js'
+import { ProcessWatch } from '../../src/netlink/process-watch.js'
 import { dockerSource } from '../../src/sources/docker.js'
 import type { Node } from './lab.js'
 import { waitFor } from './wait.js'
+
+/** A process of a node, as the lab numbers it: in that namespace its number is `pid`. */
+function outerPid(node: Node, pid: number): number {
+  const namespace = (outer: string | number) => readlinkSync(`/proc/${outer}/ns/pid`)
+  for (const outer of readdirSync('/proc').filter(name => /^\d+$/.test(name)))
+    try {
+      // A container's first process is in a namespace of its own below the node's.
+      const numbers = /^NSpid:\s+(.*)$/m.exec(readFileSync(`/proc/${outer}/status`, 'utf8'))?.[1]?.split('\t')
+      if (numbers?.[1] !== String(pid)) continue
+      if (numbers.length > 2 || namespace(outer) === namespace(node.pid)) return Number(outer)
+    } catch {} // it has ended
+  return 0
+}
 
 /** Runs outside the node and looks into it: through its root its socket and its /proc are seen. */
 export class DockerWatch {
   readonly snapshots: ContainerSnapshot[] = []
   readonly troubles: (string | null)[] = []
   readonly #source
+  readonly #processes = new ProcessWatch()
 
   constructor(node: Node) {
     const root = `/proc/${node.pid}/root`
-    this.#source = dockerSource({ socketPath: `${root}/run/docker.sock`, proc: `${root}/proc` })
+    this.#source = dockerSource({
+      socketPath: `${root}/run/docker.sock`,
+      proc: `${root}/proc`,
+      followProcess: (pid, ended) => this.#processes.follow(outerPid(node, pid), ended),
+    })
     this.#source.start(
       snapshot => this.snapshots.push(snapshot),
       trouble => this.troubles.push(trouble?.message ?? null),
@@ -50,7 +70,8 @@ export class DockerWatch {
     })
     return looks.filter((look, index) => look !== looks[index - 1])
   }
-  stop(): Promise<void> {
-    return this.#source.stop()
+  async stop(): Promise<void> {
+    await this.#source.stop()
+    this.#processes.close()
   }
 }

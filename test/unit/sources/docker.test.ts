@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import tap from 'tap'
 import type { Container } from '../../../src/model/container.js'
 import type { ContainerSnapshot } from '../../../src/model/snapshot.js'
+import { ProcessWatch } from '../../../src/netlink/process-watch.js'
 import { type DockerSourceOptions, dockerSource } from '../../../src/sources/docker.js'
 import { idOf } from '../../helpers/containers.js'
 import { DockerEngine } from '../../helpers/docker-engine.js'
@@ -233,16 +234,19 @@ tap.test('a container whose process ends has ended, whatever Docker says or does
   const child = spawn('sleep', ['60'])
   t.teardown(() => child.kill('SIGKILL'))
   engine.containers.get(idOf('web'))!.pid = child.pid!
-  const { snapshots, troubles, named } = await watching(t, engine)
+  const processes = new ProcessWatch()
+  t.teardown(() => processes.close())
+  const { snapshots, troubles, named } = await watching(t, engine, {
+    followProcess: (pid, ended) => processes.follow(pid, ended),
+  })
   await until(() => snapshots.length > 0)
   await engine.close()
   await until(() => troubles.length > 0)
-  await sleep(600)
   t.match(named('web'), { state: 'running', pid: child.pid })
   child.kill('SIGKILL')
   await until(() => named('web')?.state === 'exited')
   t.match(named('web'), { pid: 0, leaving: false })
-  t.equal(named('api')?.state, 'running', 'what was never seen alive is not taken for dead')
+  t.equal(named('api')?.state, 'running', 'what could not be followed is not taken for dead')
   engine.run('web')
   await engine.listen()
   await until(() => named('web')?.state === 'running')
