@@ -21,7 +21,6 @@ import type { Cluster } from '../store/cluster.js'
 import type { Store } from '../store/store.js'
 import { announcement } from './announcement.js'
 import type { Collected } from './inputs.js'
-import { absence } from './silent-nodes.js'
 import { Troubles } from './troubles.js'
 
 export interface LoopOptions {
@@ -154,22 +153,6 @@ export class Loop {
   /** What comes back from another node through the tunnel. */
   reachOf(node: string): Reach {
     return this.options.peerWatch.reachOf(node)
-  }
-
-  /** What there is to say of other nodes, a sentence each: no trouble of this one. */
-  get notes(): string[] {
-    const { name: own } = this.collected.own
-    return this.collected.nodes.nodes.flatMap(({ name, live, address }) => {
-      if (name === own) return []
-      if (this.reachOf(name) !== 'reached')
-        return [
-          `nothing comes back from node ${name} (${address}) through the tunnel; its containers get no connections from here`,
-        ]
-      if (live || !this.collected.isSilent(name)) return []
-      return [
-        `the agent of node ${name} is silent; its containers go on as last known, for ${absence} s at most`,
-      ]
-    })
   }
 
   /** Another node was lost or found. */

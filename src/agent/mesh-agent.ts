@@ -37,7 +37,7 @@ import type { Cluster } from '../store/cluster.js'
 import { type AdoptInput, adopt, release } from './adopt.js'
 import type { Loop } from './loop.js'
 import type { Names } from './names.js'
-import { drainNode, type NodesInput, nodeViews, removeNode } from './nodes.js'
+import { drainNode, type NodesInput, nodeNotes, nodeViews, removeNode } from './nodes.js'
 import { type Changed, Publisher, type PublisherOptions } from './publisher.js'
 import { serviceView } from './service-view.js'
 
@@ -134,7 +134,7 @@ export class MeshAgent implements Agent {
       lastPass: loop.lastPass,
       counts: await this.counts(),
       repairs: loop.troubles.repairs.slice(0, shownRepairs),
-      notes: [...loop.notes, ...this.labelNotes(), ...this.vipNotes()],
+      notes: [...nodeNotes(loop), ...this.labelNotes(), ...this.vipNotes()],
       vips: this.vips(),
     }
   }

@@ -1,6 +1,7 @@
 /**
  * The mesh by names: feeds the resolver after each pass, and tells of it.
  */
+import { isDeepStrictEqual } from 'node:util'
 import type { Logger } from 'pino'
 import type { Settings } from '../config/table.js'
 import { usualForwarding } from '../dns/forward.js'
@@ -11,6 +12,7 @@ import { sandboxPath } from '../kernel/ownership.js'
 import { offsetIn } from '../model/ipv4.js'
 import { resolverAddress } from '../model/vips.js'
 import { nodeAddress } from '../planner/addresses.js'
+import { isReachedIn, subnetsWithoutIpv6 } from '../planner/peers.js'
 import { type Stacks, stacksOf } from '../planner/stack.js'
 import { type VipRange, vipRangesOf } from '../planner/vips.js'
 import type { NamesView } from '../status/views.js'
@@ -24,7 +26,9 @@ export class Names {
   /** null: names are off, or there is no address for it. */
   private readonly resolver: Resolver | null
   private readonly addresses: readonly string[]
-  private readonly naming = createNaming()
+  private naming = createNaming()
+  /** Subnets of nodes that are not reached in IPv6. */
+  private without6: readonly string[] = []
   private readonly stacks: Stacks
   private readonly vips: readonly VipRange[]
   private trouble: string | null = null
@@ -68,6 +72,11 @@ export class Names {
   tell({ reconciler, collected, troubles }: Loop): void {
     if (!this.resolver) return
     const own = nodeAddress(collected.own.subnet)
+    const peers = collected.nodes.nodes.filter(({ name }) => name !== collected.own.name)
+    const without6 = subnetsWithoutIpv6(peers, reconciler.settings.ipv6)
+    // What is remembered knows an endpoint by its IPv4 address alone.
+    if (!isDeepStrictEqual(without6, this.without6)) this.naming = createNaming()
+    this.without6 = without6
     const { services, callers } = this.naming(reconciler.mesh.services, collected.containers.containers, {
       ofEndpoint: ({ kind, attachment, address }) =>
         kind === 'node' ? own : attachment === null ? address : reconciler.addressOf(attachment),
@@ -80,7 +89,10 @@ export class Names {
 
   private withTwin(address: string): string[] {
     const { pool, vipPool } = this.settings
-    if (offsetIn(pool, address) !== null) return this.stacks.map(stack => stack.address(address))
+    if (offsetIn(pool, address) !== null)
+      return this.stacks.flatMap(stack =>
+        isReachedIn(stack, address, this.without6) ? stack.address(address) : [],
+      )
     if (vipPool !== null && offsetIn(vipPool, address) !== null)
       return this.vips.map(range => range.address(address))
     return [address]

@@ -3,11 +3,12 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { InputError, MeshError } from '../errors.js'
-import type { ClusterNode } from '../model/cluster.js'
+import { type ClusterNode, differencesOfIpv6 } from '../model/cluster.js'
 import type { NodeView, ServiceView } from '../status/views.js'
 import type { Cluster } from '../store/cluster.js'
 import { announcement } from './announcement.js'
 import type { Loop } from './loop.js'
+import { absence } from './silent-nodes.js'
 
 export interface NodesInput {
   readonly loop: Loop
@@ -37,7 +38,8 @@ export async function nodeViews({ loop, cluster, services }: NodesInput): Promis
     holder.set(node, sum)
   }
   const viewOf = (
-    place: Omit<ClusterNode, 'number' | 'address' | 'told'> & Pick<NodeView, 'number' | 'address'>,
+    place: Omit<ClusterNode, 'number' | 'address' | 'told' | 'ipv6'> & Pick<NodeView, 'number' | 'address'>,
+    notes: readonly string[],
   ) => ({
     name: place.name,
     number: place.number,
@@ -48,9 +50,29 @@ export async function nodeViews({ loop, cluster, services }: NodesInput): Promis
     reach: loop.reachOf(place.name),
     draining: place.draining,
     ...(holder.get(place.name) ?? { containers: 0, connections: 0 }),
+    notes,
   })
-  if (cluster) return cluster.nodes().map(viewOf)
-  return [viewOf({ ...node, number: null, address: null, live: true, draining: false })]
+  if (cluster) return cluster.nodes().map(each => viewOf(each, notesOn(loop, each)))
+  return [viewOf({ ...node, number: null, address: null, live: true, draining: false }, [])]
+}
+
+/** What there is to say of other nodes, a sentence each: no trouble of this one. */
+export function nodeNotes(loop: Loop): string[] {
+  return loop.collected.nodes.nodes.flatMap(node => notesOn(loop, node))
+}
+
+function notesOn(loop: Loop, node: ClusterNode): string[] {
+  const { collected } = loop
+  const { name, live, address } = node
+  if (name === collected.own.name) return []
+  if (loop.reachOf(name) !== 'reached')
+    return [
+      `nothing comes back from node ${name} (${address}) through the tunnel; its containers get no connections from here`,
+    ]
+  const self = collected.nodes.nodes.find(each => each.name === collected.own.name)
+  if (live) return self ? differencesOfIpv6(self.ipv6, node) : []
+  if (!collected.isSilent(name)) return []
+  return [`the agent of node ${name} is silent; its containers go on as last known, for ${absence} s at most`]
 }
 
 /** Active connections by the address they go to, as of the last full pass. */

@@ -123,7 +123,8 @@ export async function join(
 ): Promise<Place> {
   const { address } = underlay(settings)
   const { nodeName: name, pool, nodePrefix, vipPool } = settings
-  const claim = { name, address, pool, nodePrefix, vipPool }
+  const ipv6 = settings.ipv6 ? { pool: settings.pool6, vipPool: vipPool && settings.vipPool6 } : null
+  const claim = { name, address, pool, nodePrefix, vipPool, ipv6 }
   const { vni, vxlanPort: port } = settings
   const mtu = await tunnelMtu(settings, sockets, places)
   const placeOf = (record: NodeRecord): Place => ({
@@ -132,7 +133,7 @@ export async function join(
   })
   const former = formerNumber(objects)
   const subnet = former && subnetOfNode(settings.pool, settings.nodePrefix, former)
-  const known = former && subnet ? { name: settings.nodeName, number: former, subnet, address } : null
+  const known = former && subnet ? { name, number: former, subnet, address, ipv6 } : null
   let told = ''
   const joined = async (patience: number): Promise<NodeRecord | null> => {
     for (let tries = 0; tries < patience; tries++) {

@@ -194,7 +194,8 @@ function stateOf({ live, reach, draining }: NodeView): string {
 }
 
 export function nodesText(nodes: readonly NodeView[]): string {
-  return formatTable(
+  const notes = nodes.flatMap(each => each.notes.map(note => `note: ${note}`))
+  const table = formatTable(
     ['NODE', 'NUMBER', 'ADDRESS', 'SUBNET', 'STATE', 'CONTAINERS', 'CONNECTIONS'],
     nodes.map(node => [
       node.own ? `${node.name} (this one)` : node.name,
@@ -206,6 +207,7 @@ export function nodesText(nodes: readonly NodeView[]): string {
       String(node.connections),
     ]),
   )
+  return [table, ...(notes.length > 0 ? [notes.join('\n')] : [])].join('\n\n')
 }
 
 export function planText(changes: readonly ChangeView[]): string {

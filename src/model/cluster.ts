@@ -18,6 +18,16 @@ export interface NodeRecord {
   readonly subnet: string
   /** IPv4 address at which other nodes reach it, outside the mesh. */
   readonly address: string
+  /** null: its mesh is of IPv4 alone. */
+  readonly ipv6: NodeIpv6 | null
+}
+
+/** Where a node has the addresses of IPv6 that go with those of IPv4; all nodes should have them at the same place. */
+export interface NodeIpv6 {
+  /** Those of the pool: `fd4d:6573:68::/96`. */
+  readonly pool: string
+  /** Those of VIPs; null: there are none. */
+  readonly vipPool: string | null
 }
 
 export interface ClusterNode extends NodeRecord {
@@ -82,4 +92,31 @@ export function subnetOfNode(pool: string, prefix: number, number: number): stri
   if (number < 1 || number > nodesInPool(pool, prefix)) return null
   const [first = ''] = pool.split('/')
   return `${addressOf(numberOf(first) + (number - 1) * 2 ** (32 - prefix))}/${prefix}`
+}
+
+/** In what a node's IPv6 differs from this one's, and what that means, a sentence each. */
+export function differencesOfIpv6(own: NodeIpv6 | null, { name, ipv6 }: NodeRecord): string[] {
+  const unreached = 'connections of IPv6 that come in at one of them do not reach endpoints on the other'
+  if (own === null || ipv6 === null)
+    return own === ipv6
+      ? []
+      : [
+          `node ${name} has --ipv6 ${ipv6 ? 'on' : 'off'}, this one ${own ? 'on' : 'off'}: ${unreached}; ` +
+            'start every meshd with the same --ipv6',
+        ]
+  const differences: string[] = []
+  const tell = (setting: string, theirs: string, ours: string, effect: string) =>
+    differences.push(
+      `node ${name} has --${setting} ${theirs}, this one ${ours}: ${effect}; ` +
+        `start every meshd with the same --${setting}`,
+    )
+  if (ipv6.pool !== own.pool) tell('pool6', ipv6.pool, own.pool, unreached)
+  if (ipv6.vipPool !== own.vipPool)
+    tell(
+      'vip-pool6',
+      ipv6.vipPool ?? 'none',
+      own.vipPool ?? 'none',
+      'VIPs have other addresses of IPv6 there than here',
+    )
+  return differences
 }

@@ -9,6 +9,7 @@ import type { Caller } from '../model/callers.js'
 import type { MeshService } from '../model/mesh.js'
 import { pairsOf, vipPortsOf } from '../model/vip-ports.js'
 import { entry } from './objects.js'
+import { isReachedIn } from './peers.js'
 import { meshAddressOf, type ServiceSurroundings } from './service.js'
 import { sourcesOf } from './vips.js'
 
@@ -43,9 +44,10 @@ function directOf(services: readonly MeshService[], surroundings: ServiceSurroun
 function planDirect(
   address: string,
   direct: Direct,
-  { vips, addresses }: ServiceSurroundings,
+  { vips, addresses, without6 }: ServiceSurroundings,
 ): KernelObject[] {
   return vips.flatMap(({ stack }) => {
+    if (!isReachedIn(stack, address, without6)) return []
     const { sets } = stack
     const own = stack.address(address)
     const sources = direct.scoped ? sourcesOf([...direct.callers.values()], stack, addresses) : []

@@ -11,12 +11,18 @@
 import type { KernelObject } from '../kernel/objects.js'
 import { overlayLink } from '../kernel/ownership.js'
 import type { NodeRecord } from '../model/cluster.js'
+import { offsetIn } from '../model/ipv4.js'
 import type { Membership } from '../model/snapshot.js'
 import { sandboxAddress } from './addresses.js'
 import { nodeSet } from './names.js'
 import { entry, route, set } from './objects.js'
 import { ofFamily, type Stack, type Stacks } from './stack.js'
 import { inFamily, wayBackFrame, wayBackRule, wayBackTable } from './way-back.js'
+
+/** Where the mesh's addresses are in IPv6. */
+interface Ipv6Place {
+  readonly pool: string
+}
 
 const macPrefix = '02:6d:65:00:'
 
@@ -57,7 +63,31 @@ export function planTunnel(membership: Membership, stacks: Stacks): KernelObject
   ]
 }
 
-/** The way to one other node, and back to it. */
+/** `ipv6`: where this node has its addresses of IPv6. */
+function sharesIpv6(peer: NodeRecord, ipv6: Ipv6Place | null): boolean {
+  return peer.ipv6?.pool === ipv6?.pool
+}
+
+/** The families in which a node is reached: not in IPv6 where it has none, or has it elsewhere than this one. */
+export function stacksOfPeer(peer: NodeRecord, stacks: Stacks, ipv6: Ipv6Place | null): Stacks {
+  return sharesIpv6(peer, ipv6) ? stacks : stacks.filter(({ family }) => family === 'inet')
+}
+
+/** Subnets, IPv4, of the nodes that this one, which has IPv6, does not reach in it. */
+export function subnetsWithoutIpv6(peers: readonly NodeRecord[], ipv6: Ipv6Place | null): readonly string[] {
+  if (ipv6 === null) return []
+  return peers.flatMap(peer => (sharesIpv6(peer, ipv6) ? [] : [peer.subnet]))
+}
+
+/**
+ * Whether what has this IPv4 address in the mesh is reached in a family: all is in each,
+ * unless it is in one of the subnets `without6`, those of nodes that are not reached in IPv6.
+ */
+export function isReachedIn({ family }: Stack, address: string, without6: readonly string[]): boolean {
+  return family === 'inet' || !without6.some(subnet => offsetIn(subnet, address) !== null)
+}
+
+/** The way to one other node, and back to it, in the families in which it is reached. */
 export function planPeer(peer: NodeRecord, stacks: Stacks): KernelObject[] {
   const mac = tunnelMac(peer.number)
   return [

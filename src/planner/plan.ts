@@ -13,7 +13,7 @@ import { sandboxAddress } from './addresses.js'
 import { planAttachment } from './attachment.js'
 import { type BaseNeeds, noNeeds, type PlanSettings, planBase, stacksOfNode } from './base.js'
 import { createDirectPlanner } from './direct.js'
-import { planPeer } from './peers.js'
+import { planPeer, stacksOfPeer, subnetsWithoutIpv6 } from './peers.js'
 import { planService } from './service.js'
 import { type Unit, unitsOf } from './units.js'
 import { vipRangesOf } from './vips.js'
@@ -97,6 +97,7 @@ export function createPlanner(
   let attachments = new Map<string, Cached<Attachment>>()
   const planDirect = createDirectPlanner()
   const sections = new Map<number, Slice>()
+  let without6: readonly string[] = []
   let base: { readonly node: string; readonly needs: readonly BaseNeeds[]; readonly slice: Slice } | null =
     null
 
@@ -110,7 +111,10 @@ export function createPlanner(
     const vips = vipRangesOf(settings, stacks)
     const sandbox = sandboxAddress(node.subnet)
 
-    const surroundings = { node, sandbox, addresses, stacks, vips }
+    const without6Before = without6
+    without6 = subnetsWithoutIpv6(node.membership?.peers ?? [], settings.ipv6)
+    const sameReach = sameItems(without6, without6Before)
+    const surroundings = { node, sandbox, addresses, stacks, vips, without6 }
 
     const planned = (service: MeshService, before: CachedService | undefined): CachedService => {
       const units = unitsOf(service.service)
@@ -150,7 +154,8 @@ export function createPlanner(
     for (const service of mesh.services) {
       const { name } = service.service
       const before = services.get(name)
-      const next = before?.value === service && before.complete ? before : planned(service, before)
+      const isSame = before?.value === service && before.complete && sameReach
+      const next = isSame ? before : planned(service, before)
       nextServices.set(name, next)
       slices.set(`service ${name}`, next.slice)
       if (next.needs !== noNeeds) needs.push(next.needs)
@@ -161,7 +166,8 @@ export function createPlanner(
 
     for (const peer of node.membership?.peers ?? []) {
       const before = peers.get(peer.name)
-      const slice = before?.value === peer ? before.slice : planPeer(peer, stacks)
+      const slice =
+        before?.value === peer ? before.slice : planPeer(peer, stacksOfPeer(peer, stacks, settings.ipv6))
       nextPeers.set(peer.name, { value: peer, slice })
       slices.set(`peer ${peer.name}`, slice)
       const section = sectionOf(peer.number)

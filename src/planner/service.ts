@@ -8,6 +8,7 @@ import type { Node } from '../model/snapshot.js'
 import { nodeAddress } from './addresses.js'
 import { portSet } from './names.js'
 import { entry } from './objects.js'
+import { isReachedIn } from './peers.js'
 import { ofFamily, type Stack, type Stacks } from './stack.js'
 import { matchOf, type Unit, unitsOf } from './units.js'
 import { matchOfVip, planScope, type VipRange, vipMarks, vipUnitsOf } from './vips.js'
@@ -20,6 +21,8 @@ export interface ServiceSurroundings {
   readonly addresses: (attachmentId: string) => string | null
   readonly stacks: Stacks
   readonly vips: readonly VipRange[]
+  /** Subnets, IPv4, of the nodes that are not reached in IPv6. */
+  readonly without6: readonly string[]
 }
 
 /** The IPv4 address of an endpoint on the mesh; null: it has none yet. */
@@ -31,11 +34,11 @@ export function meshAddressOf(
   return kind === 'container' ? addresses(attachment!) : address
 }
 
-/** Where an endpoint is reached in this family; null: nowhere. What is on the mesh has an address in each. */
+/** Where an endpoint is reached in this family; null: nowhere. */
 function addressOf(endpoint: Endpoint, stack: Stack, surroundings: ServiceSurroundings): string | null {
   if (endpoint.kind === 'external') return ofFamily(stack, [endpoint.address!])[0] ?? null
   const four = meshAddressOf(endpoint, surroundings)
-  return four === null ? null : stack.address(four)
+  return four !== null && isReachedIn(stack, four, surroundings.without6) ? stack.address(four) : null
 }
 
 /** A published port in the host's sets; none where it is bound to an address of a family that the mesh has not. */

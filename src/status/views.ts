@@ -244,6 +244,8 @@ export interface NodeView {
   readonly containers: number
   /** Active connections to those, among the ones that came in through the node that was asked. */
   readonly connections: number
+  /** What the node that was asked has to say of it, a sentence each. */
+  readonly notes: readonly string[]
 }
 
 /** The resolver of this node. */

@@ -2,7 +2,7 @@
  * The cluster as keys of etcd, and back. Pure.
  *
  *   PREFIX/pool                     pool, node-prefix and vip-pool of all nodes
- *   PREFIX/nodes/NAME               number, subnet, address, draining; stays until removed
+ *   PREFIX/nodes/NAME               number, subnet, address, draining, IPv6; stays until removed
  *   PREFIX/numbers/NUMBER           name of the node that has the number (and so the subnet)
  *   PREFIX/alive/NAME               under the node's lease: its agent is there
  *   PREFIX/containers/NAME/ID       under the node's lease: one of its containers
@@ -21,6 +21,8 @@ const placeForm = z.object({
   subnet: z.cidrv4(),
   address,
   draining: z.boolean().default(false),
+  // Absent from what nodes without IPv6 stored when there was none.
+  ipv6: z.object({ pool: z.cidrv6(), vipPool: z.cidrv6().nullable() }).nullable().default(null),
 })
 const aliveForm = z.object({ address, agent: z.string(), told: z.boolean().default(true) })
 const containerForm = z.object({
@@ -72,8 +74,8 @@ export function poolOf(entry: KeyValue | null | undefined): PoolOfAll | null {
   return entry ? parse(poolForm, entry.value) : null
 }
 
-export function recordOf(name: string, { number, subnet, address }: Place): NodeRecord {
-  return { name, number, subnet, address }
+export function recordOf(name: string, { number, subnet, address, ipv6 }: Place): NodeRecord {
+  return { name, number, subnet, address, ipv6 }
 }
 
 export function aliveValue(alive: Alive): string {

@@ -2,7 +2,7 @@
  * What the nodes of a mesh tell one another, behind one interface: who is there, with
  * which number and subnet, and which containers run where.
  */
-import type { ClusterNode, ClusterSnapshot, NodeRecord, RemoteContainer } from '../model/cluster.js'
+import type { ClusterNode, ClusterSnapshot, NodeIpv6, NodeRecord, RemoteContainer } from '../model/cluster.js'
 import type { Source } from '../sources/source.js'
 import type { Fence } from './store.js'
 
@@ -17,6 +17,8 @@ export interface Claim {
   readonly nodePrefix: number
   /** Where VIPs come from, the same on every node; null: nowhere. */
   readonly vipPool: string | null
+  /** What the node itself has of IPv6; null: nothing. */
+  readonly ipv6: NodeIpv6 | null
 }
 
 export type OwnContainer = Omit<RemoteContainer, 'node'>

@@ -98,14 +98,14 @@ function transactionOf(
   { claim, number: wish }: Claimant,
   attempt: number,
 ): { readonly record: NodeRecord; readonly conditions: Compare[]; readonly operations: Operation[] } {
-  const { name, address, pool, nodePrefix } = claim
+  const { name, address, pool, nodePrefix, ipv6 } = claim
   const pools = checkPool(keys, entries, claim)
   const former = placeOf(entries.get(keys.node(name)))
   const wished = wish !== null && !entries.has(keys.number(wish)) ? wish : null
   const number =
     former && fits(former, claim) ? former.number : (wished ?? freeNumber(keys, entries, claim, attempt))
   const subnet = subnetOfNode(pool, nodePrefix, number)!
-  const place = { number, subnet, address, draining: former?.draining ?? false }
+  const place = { number, subnet, address, draining: former?.draining ?? false, ipv6 }
   const revisionOf = (key: string) => entries.get(key)?.revision ?? 0
   const touched = [keys.pool, keys.node(name), keys.number(number)]
   const dropped = former && former.number !== number ? [remove(keys.number(former.number))] : []

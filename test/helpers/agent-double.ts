@@ -58,6 +58,7 @@ export function aNode(number: number, fields: Partial<NodeView> = {}): NodeView 
     draining: false,
     containers: 2,
     connections: 3,
+    notes: [],
     ...fields,
   }
 }

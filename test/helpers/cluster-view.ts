@@ -16,6 +16,7 @@ export function claimOf(name: string, last: number, fields: Partial<Claim> = {})
     pool: '10.254.0.0/16',
     nodePrefix: 24,
     vipPool: '10.253.0.0/16',
+    ipv6: null,
     ...fields,
   }
 }

@@ -19,12 +19,19 @@ t.test('the first node gets number 1 and the first subnet, and the next the next
     number: 1,
     subnet: '10.254.0.0/24',
     address: '192.168.77.1',
+    ipv6: null,
   })
-  t.match(await two.cluster.join(claimOf('n2', 2)), { number: 2, subnet: '10.254.1.0/24' })
+  const ipv6 = { pool: 'fd4d:6573:68::/96', vipPool: 'fd4d:6573:68:1::/96' }
+  t.match(await two.cluster.join(claimOf('n2', 2, { ipv6 })), { number: 2, subnet: '10.254.1.0/24' })
   await waitFor(() => one.live() === 'n1,n2', 'both nodes', 5)
   t.same(
     two.snapshots.at(-1)?.nodes.map(({ draining }) => draining),
     [false, false],
+  )
+  t.same(
+    one.snapshots.at(-1)?.nodes.map(node => node.ipv6),
+    [null, ipv6],
+    'each with what it has of IPv6',
   )
 })
 

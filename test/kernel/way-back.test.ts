@@ -30,7 +30,7 @@ const planner = createPlanner({
 function nodeOf(number: number): NodeRecord {
   const subnet = subnetOfNode(pool, 24, number)!
   const address = `172.16.${number >> 8}.${number & 255}`
-  return { name: `node${number}`, number, subnet, address }
+  return { name: `node${number}`, number, subnet, address, ipv6: null }
 }
 
 /** Routes, neighbours and rules of the sandbox of node 1 that has these others. */

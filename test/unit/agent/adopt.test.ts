@@ -169,7 +169,10 @@ t.test('where something else decides about the service, nothing is changed', asy
   })
   await t.rejects(release(input, 'web'), { code: 'MESH_BAD_INPUT', message: /no port of it is the mesh’s/ })
   const other = { name: 'node2', number: 2, subnet: '10.254.1.0/24', address: '10.0.0.2', draining: false }
-  collected.putCluster('cluster', { nodes: [{ ...other, live: false, told: true }], containers: [] })
+  collected.putCluster('cluster', {
+    nodes: [{ ...other, ipv6: null, live: false, told: true }],
+    containers: [],
+  })
   await t.rejects(adopt(input, 'web', false), { message: /not be answered any more by node2.*--keep/ })
   t.same(engine.writes, [])
 })

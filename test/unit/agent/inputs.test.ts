@@ -17,6 +17,7 @@ function node(number: number, draining: boolean): ClusterNode {
     number,
     subnet,
     address: `192.168.77.${number}`,
+    ipv6: null,
     live: true,
     told: true,
     draining,

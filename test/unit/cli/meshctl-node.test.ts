@@ -16,7 +16,7 @@ t.test('node ls is a table for people and JSON for programs', async t => {
     aNode(2, { draining: true, connections: 0 }),
     aNode(3, { live: false, reach: 'lost', containers: 0, connections: 0 }),
     aNode(4, { live: false, draining: true }),
-    aNode(5, { reach: 'quiet', connections: 0 }),
+    aNode(5, { reach: 'quiet', connections: 0, notes: ['nothing comes back from node node5'] }),
   ]
   t.same(await run('node', 'ls'), {
     status: 0,
@@ -27,6 +27,8 @@ t.test('node ls is a table for people and JSON for programs', async t => {
       'node3             3       192.168.77.3  10.254.2.0/24  gone              0           0',
       'node4             4       192.168.77.4  10.254.3.0/24  silent, draining  2           3',
       'node5             5       192.168.77.5  10.254.4.0/24  unreachable       2           0',
+      '',
+      'note: nothing comes back from node node5',
       '',
     ].join('\n'),
     stderr: '',

@@ -1,9 +1,18 @@
 import t from 'tap'
-import { formerNumber, planPeer, planTunnel, tunnelMac } from '../../../src/planner/peers.js'
+import type { NodeRecord } from '../../../src/model/cluster.js'
+import {
+  formerNumber,
+  planPeer,
+  planTunnel,
+  stacksOfPeer,
+  subnetsWithoutIpv6,
+  tunnelMac,
+} from '../../../src/planner/peers.js'
 import { ipv4, stacksOf } from '../../../src/planner/stack.js'
 import { describe } from '../../../src/status/describe.js'
 
-const peer = { name: 'node3', number: 3, subnet: '10.254.2.0/24', address: '192.0.2.3' }
+const pool6 = 'fd4d:6573:68::/96'
+const peer = { name: 'node3', number: 3, subnet: '10.254.2.0/24', address: '192.0.2.3', ipv6: null }
 
 t.test('a peer is a way there and a way back', async t => {
   t.strictSame(
@@ -21,7 +30,7 @@ t.test('a peer is a way there and a way back', async t => {
 
 t.test('in IPv6 a peer has its ways inside the same tunnel', async t => {
   const four = planPeer(peer, [ipv4])
-  const both = planPeer(peer, stacksOf('10.254.0.0/16', 'fd4d:6573:68::/96'))
+  const both = planPeer(peer, stacksOf('10.254.0.0/16', pool6))
   t.strictSame(both.slice(0, four.length), four)
   t.strictSame(
     both.slice(four.length).map(object => describe({ type: 'add', object })),
@@ -32,6 +41,20 @@ t.test('in IPv6 a peer has its ways inside the same tunnel', async t => {
       'ip -6 rule add from ::/0 fwmark 0x3 lookup 65539 priority 1097',
     ],
   )
+})
+
+t.test('a peer is reached in IPv6 where it has it at the same place as this node', async t => {
+  const stacks = stacksOf('10.254.0.0/16', pool6)
+  const at = (pool: string) => ({ ...peer, ipv6: { pool, vipPool: null } })
+  const families = (other: NodeRecord, own: string | null) =>
+    stacksOfPeer(other, own === null ? [ipv4] : stacks, own === null ? null : { pool: own }).map(
+      ({ family }) => family,
+    )
+  t.strictSame(families(at(pool6), pool6), ['inet', 'inet6'])
+  for (const other of [peer, at('fd4d:6573:99::/96')]) t.strictSame(families(other, pool6), ['inet'])
+  for (const other of [peer, at(pool6)]) t.strictSame(families(other, null), ['inet'])
+  t.strictSame(subnetsWithoutIpv6([at(pool6), peer], { pool: pool6 }), ['10.254.2.0/24'])
+  t.strictSame(subnetsWithoutIpv6([at(pool6), peer], null), [])
 })
 
 t.test('the number of a node is in its MAC, and is read back from it', async t => {

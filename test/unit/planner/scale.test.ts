@@ -20,7 +20,7 @@ const pool = '10.0.0.0/8'
 function nodeOf(number: number): NodeRecord {
   const subnet = subnetOfNode(pool, 24, number)!
   const address = `172.16.${number >> 8}.${number & 255}`
-  return { name: `node${number}`, number, subnet, address }
+  return { name: `node${number}`, number, subnet, address, ipv6: null }
 }
 
 /** The `i`th of a node's containers; neighbours in number are of different services. */
