@@ -2,6 +2,7 @@
  * A node with a real Docker Engine and the agent, for parts that measure the whole.
  */
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { request } from 'node:http'
 import { type Node, type Running, startNodes } from '../../test/helpers/lab.js'
 
 export interface DockerNode {
@@ -20,6 +21,29 @@ function processWith(word: string): number {
     } catch {} // it has ended
   }
   throw new Error(`no process ${word}`)
+}
+
+/** Milliseconds since 1970, with fractions. */
+export function epoch(): number {
+  return performance.timeOrigin + performance.now()
+}
+
+/** Time stamp of the last such event of a container within a minute, milliseconds since 1970. */
+export function eventTime(node: Node, id: string, action: string): Promise<number> {
+  const filters = encodeURIComponent(JSON.stringify({ container: [id], event: [action] }))
+  const now = epoch() / 1000
+  const path = `/v1.41/events?since=${Math.floor(now) - 60}&until=${Math.ceil(now)}&filters=${filters}`
+  return new Promise((resolve, reject) => {
+    const call = request({ socketPath: `/proc/${node.pid}/root/run/docker.sock`, path }, answer => {
+      let text = ''
+      answer.setEncoding('utf8').on('data', part => {
+        text += part
+      })
+      answer.on('end', () => resolve(Number(/"timeNano":(\d+)\D*$/.exec(text.trim())?.[1]) / 1e6))
+    })
+    call.on('error', reject)
+    call.end()
+  })
 }
 
 /** Boots node1 with an Engine and `count` containers labelled `app=web`, then starts the agent. */

@@ -2,11 +2,13 @@
  * The parts of the bench. A new one is a file with a `run` function and a line here.
  */
 import { attach } from './attach.js'
+import { convergence } from './convergence.js'
 import { dns } from './dns.js'
 import { idle } from './idle.js'
 import { reconcile } from './reconcile.js'
 import type { Section } from './report.js'
 import { start } from './start.js'
+import { traffic } from './traffic.js'
 import { wayBack } from './way-back.js'
 
 export interface Options {
@@ -58,6 +60,13 @@ export const parts: readonly Part[] = [
     run: dns,
   },
   {
+    name: 'traffic',
+    about: "throughput, connections, requests, datagrams: beside Docker's mesh, HAProxy, nginx, DNAT",
+    needs: 'nodes',
+    limit: 600,
+    run: traffic,
+  },
+  {
     name: 'start',
     about: "from a Docker Engine's start event to the destination in the kernel",
     needs: 'nodes',
@@ -70,5 +79,12 @@ export const parts: readonly Part[] = [
     needs: 'nodes',
     limit: 300,
     run: idle,
+  },
+  {
+    name: 'convergence',
+    about: "containers that start and stop, scale and a node's death, beside Docker's ingress",
+    needs: 'nodes',
+    limit: 900,
+    run: convergence,
   },
 ]

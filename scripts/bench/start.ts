@@ -3,19 +3,12 @@
  * event to the destination in the sandbox's own table, with the agent as it ships.
  */
 import { closeSync, openSync, readSync } from 'node:fs'
-import { request } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { runInNamespace } from '../../src/netlink/addon.js'
-import type { Node } from '../../test/helpers/lab.js'
 import { waitFor } from '../../test/helpers/wait.js'
-import { dockerNode } from './docker-node.js'
+import { dockerNode, epoch, eventTime } from './docker-node.js'
 import type { Options } from './parts.js'
 import type { Section } from './report.js'
-
-/** Milliseconds since 1970, with fractions. */
-function now(): number {
-  return performance.timeOrigin + performance.now()
-}
 
 /** The sandbox's IPVS table: the file stays open, since it belongs to the namespace it was opened in. */
 class Table {
@@ -43,23 +36,6 @@ class Table {
   }
 }
 
-/** Time stamp of the last `start` event of a container, milliseconds since 1970. */
-function startedAt(node: Node, id: string): Promise<number> {
-  const filters = encodeURIComponent(JSON.stringify({ container: [id], event: ['start'] }))
-  const path = `/v1.41/events?since=${Math.floor(now() / 1000) - 60}&until=${Math.ceil(now() / 1000)}&filters=${filters}`
-  return new Promise((resolve, reject) => {
-    const call = request({ socketPath: `/proc/${node.pid}/root/run/docker.sock`, path }, answer => {
-      let text = ''
-      answer.setEncoding('utf8').on('data', part => {
-        text += part
-      })
-      answer.on('end', () => resolve(Number(/"timeNano":(\d+)\D*$/.exec(text.trim())?.[1]) / 1e6))
-    })
-    call.on('error', reject)
-    call.end()
-  })
-}
-
 export async function start({ quick }: Options): Promise<Section[]> {
   const repeats = quick ? 5 : 20
   const { node, containers } = await dockerNode(quick ? 5 : 100, 300)
@@ -75,14 +51,14 @@ export async function start({ quick }: Options): Promise<Section[]> {
   const latencies: number[] = []
   const gaps: number[] = []
   for (let i = -1; i < repeats; i++) {
-    let last = now()
+    let last = epoch()
     let appeared = 0
     let ended = false
     const starting = node.docker.container(id, 'start')
     const watching = (async () => {
       while (appeared === 0 && !ended) {
         await sleep(1)
-        const at = now()
+        const at = epoch()
         if (table.destinations > containers) {
           appeared = at
           if (i >= 0) gaps.push(at - last)
@@ -97,7 +73,7 @@ export async function start({ quick }: Options): Promise<Section[]> {
     await watching
     clearTimeout(late)
     if (appeared === 0) throw new Error('the destination never came')
-    const stamp = await startedAt(node, id)
+    const stamp = await eventTime(node, id, 'start')
     if (i >= 0) latencies.push(appeared - stamp)
     await node.docker.container(id, 'kill')
     await waitFor(() => table.destinations === containers, 'the end of the destination', 20)

@@ -9,7 +9,7 @@ import { type EtcdMember, EtcdServers } from '../../test/helpers/etcd.js'
 import { must, type Node, outside, type Running, startNodes } from '../../test/helpers/lab.js'
 import { NodeMesh } from '../../test/helpers/node-mesh.js'
 import { sleep, waitFor } from '../../test/helpers/wait.js'
-import { addClients, dockerPort, meshPort, whoAnswers } from './watch.js'
+import { addClients, dockerPort, meshPort, type Ports, whoAnswers } from './watch.js'
 
 const service = 'web'
 /** Longest wait for a clean state, seconds. */
@@ -42,19 +42,7 @@ export class Stage {
       await stage.startAgent(node)
     }
     say('the service, published by both')
-    await nodes[0].docker.call('POST', '/services/create', {
-      Name: service,
-      Mode: { Global: {} },
-      Labels: { 'mesh.publish': `${meshPort}:80` },
-      TaskTemplate: {
-        // Serves for one more second after SIGTERM, as a program does that knows of balancers.
-        ContainerSpec: { Image: 'mesh-test:1', Args: ['web', '--linger', '1'] },
-      },
-      EndpointSpec: {
-        Mode: 'vip',
-        Ports: [{ Protocol: 'tcp', TargetPort: 80, PublishedPort: dockerPort, PublishMode: 'ingress' }],
-      },
-    })
+    await stage.addService(service, { mesh: meshPort, docker: dockerPort }, { Global: {} })
     await stage.clean()
     // One CPU stands for those of four machines: what a node does when it boots must not take it from the others.
     for (const [place, weight] of [
@@ -75,6 +63,23 @@ export class Stage {
     return [this.nodes[0], this.nodes[1]]
   }
 
+  /** Creates a service of test servers that both meshes publish; `mode`: the API's word for how many there are. */
+  async addService(name: string, ports: Ports, mode: unknown): Promise<void> {
+    await this.nodes[0].docker.call('POST', '/services/create', {
+      Name: name,
+      Mode: mode,
+      Labels: { 'mesh.publish': `${ports.mesh}:80` },
+      TaskTemplate: {
+        // Serves for one more second after SIGTERM, as a program does that knows of balancers.
+        ContainerSpec: { Image: 'mesh-test:1', Args: ['web', '--linger', '1'] },
+      },
+      EndpointSpec: {
+        Mode: 'vip',
+        Ports: [{ Protocol: 'tcp', TargetPort: 80, PublishedPort: ports.docker, PublishMode: 'ingress' }],
+      },
+    })
+  }
+
   async startAgent(node: Node): Promise<void> {
     const settings = ['--store', 'etcd', '--etcd-endpoints', this.etcd.endpoints.join(',')]
     this.agents.set(node, await node.startAgent(...settings))
@@ -89,14 +94,18 @@ export class Stage {
     return new NodeMesh(node)
   }
 
+  /** Those of a service's containers on a node that run. */
+  async containersOn(node: Node, name: string): Promise<string[]> {
+    const filters = encodeURIComponent(JSON.stringify({ label: [`com.docker.swarm.service.name=${name}`] }))
+    const found = await node.docker.call<{ Id: string }[]>('GET', `/containers/json?filters=${filters}`)
+    return found.map(({ Id }) => Id)
+  }
+
   /** The service's container on a node. */
   async containerOn(node: Node): Promise<string> {
-    const filters = encodeURIComponent(
-      JSON.stringify({ label: [`com.docker.swarm.service.name=${service}`] }),
-    )
-    const [found] = await node.docker.call<{ Id: string }[]>('GET', `/containers/json?filters=${filters}`)
+    const [found] = await this.containersOn(node, service)
     if (!found) throw new Error(`no container of ${service} on ${node.name}`)
-    return found.Id
+    return found
   }
 
   /** SIGKILL for a program of a node; the name is matched in the node's own PID namespace. */

@@ -10,6 +10,12 @@ import type { Figure } from './report.js'
 export const meshPort = 8888
 export const dockerPort = 8080
 
+/** Published ports of one service. */
+export interface Ports {
+  readonly mesh: number
+  readonly docker: number
+}
+
 /** Requests a second to each of the two, in all. */
 export const rate = 40
 /** Longest wait of a client for its answer, seconds. */

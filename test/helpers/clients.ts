@@ -94,6 +94,8 @@ export interface LoadReport {
   readonly codes: ReadonlyMap<string, number>
   /** Answers by container, and by client address that the container saw. */
   readonly containers: ReadonlyMap<string, number>
+  /** By container. */
+  readonly served: ReadonlyMap<string, Served>
   readonly clients: ReadonlyMap<string, number>
   /** By the second in which the request began. */
   readonly seconds: readonly Second[]
@@ -101,6 +103,14 @@ export interface LoadReport {
   readonly failures: readonly Failure[]
   /** Longest answer, ms. */
   readonly slowest: number
+}
+
+/** When a container served, performance.now(). */
+export interface Served {
+  /** When its first answer was there. */
+  readonly first: number
+  /** When the last request began that it has answered. */
+  last: number
 }
 
 export interface Failure {
@@ -117,6 +127,7 @@ function count(map: Map<string, number>, key: string): void {
 /** A steady load on some URLs in turn. */
 export class Load {
   private readonly containers = new Map<string, number>()
+  readonly served = new Map<string, Served>()
   private readonly clients = new Map<string, number>()
   private readonly codes = new Map<string, number>()
   private readonly failures: Failure[] = []
@@ -151,6 +162,9 @@ export class Load {
       answer => {
         second.ok++
         count(this.containers, answer.container)
+        const served = this.served.get(answer.container)
+        if (!served) this.served.set(answer.container, { first: performance.now(), last: started })
+        else served.last = Math.max(served.last, started)
         count(this.clients, answer.client)
         this.slowest = Math.max(this.slowest, performance.now() - started)
       },
@@ -175,9 +189,9 @@ export class Load {
     clearInterval(this.timer)
     await Promise.all(this.underWay)
     if (this.options.keep) this.agent?.destroy()
-    const { containers, clients, codes, seconds, failures, slowest } = this
+    const { containers, served, clients, codes, seconds, failures, slowest } = this
     const ok = seconds.reduce((sum, second) => sum + second.ok, 0)
     const failed = [...codes.values()].reduce((sum, number) => sum + number, 0)
-    return { ok, failed, codes, containers, clients, seconds, failures, slowest }
+    return { ok, failed, codes, containers, served, clients, seconds, failures, slowest }
   }
 }
