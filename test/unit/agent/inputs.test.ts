@@ -4,7 +4,7 @@
 import t from 'tap'
 import { Collected, combine } from '../../../src/agent/inputs.js'
 import type { ClusterNode, Reach, RemoteContainer } from '../../../src/model/cluster.js'
-import { createMerge } from '../../../src/model/mesh.js'
+import { createMerge } from '../../../src/model/merge.js'
 import { container, containerSnapshot } from '../../helpers/containers.js'
 import { aService } from '../../helpers/services.js'
 

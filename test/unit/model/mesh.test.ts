@@ -1,7 +1,7 @@
 import t from 'tap'
 import type { RemoteContainer } from '../../../src/model/cluster.js'
 import type { Container } from '../../../src/model/container.js'
-import { createMerge } from '../../../src/model/mesh.js'
+import { createMerge } from '../../../src/model/merge.js'
 import type { PublishedPort } from '../../../src/model/ports.js'
 import { parsePortSpec } from '../../../src/model/ports.js'
 import type { Service } from '../../../src/model/service.js'

@@ -1,6 +1,6 @@
 import t from 'tap'
 import type { Container } from '../../../src/model/container.js'
-import { createMerge } from '../../../src/model/mesh.js'
+import { createMerge } from '../../../src/model/merge.js'
 import type { Service } from '../../../src/model/service.js'
 import type { Node } from '../../../src/model/snapshot.js'
 import { parseVipPort } from '../../../src/model/vip-ports.js'
