@@ -2,6 +2,7 @@
  * How long destinations of a virtual service may drain, also when its service is gone.
  */
 import { keyOfVirtualService, type ServiceMatch } from '../kernel/objects.js'
+import type { MeshService } from '../model/mesh.js'
 import type { Service } from '../model/service.js'
 import type { Node } from '../model/snapshot.js'
 import { sandboxAddress } from './addresses.js'
@@ -13,11 +14,20 @@ export class Drains {
   /** Seconds by key of virtual service. */
   private readonly byKey = new Map<string, number>()
   private noted = new WeakSet<Service>()
+  /** The list that was noted last. */
+  private last: readonly MeshService[] = []
 
   constructor(private readonly settings: PlanSettings) {}
 
-  /** Remembers the drain time of a service, which never changes, for all its virtual services. */
-  note(service: Service, node: Node): void {
+  /** Remembers the drain times of services, which never change, for all their virtual services. */
+  note(services: readonly MeshService[], node: Node): void {
+    const { last } = this
+    this.last = services
+    for (let place = 0; place < services.length; place++)
+      if (services[place] !== last[place]) this.noteOne(services[place]!.service, node)
+  }
+
+  private noteOne(service: Service, node: Node): void {
     if (this.noted.has(service)) return
     this.noted.add(service)
     for (const match of this.matchesOf(service, node))

@@ -31,8 +31,9 @@ import { AddressBook, capacityOf, isInSubnet, nodeAddress } from '../planner/add
 import { linkOf, linksByAddress } from '../planner/attachment.js'
 import { type PlanSettings, stacksOfNode } from '../planner/base.js'
 import { Drains } from '../planner/drains.js'
-import { createPlanner, type Plan, type Slice, stateOfSlices } from '../planner/plan.js'
+import { createPlanner } from '../planner/plan.js'
 import { retire } from '../planner/retire.js'
+import { changedSlices, emptyPlan, type Plan, stateOfSlices } from '../planner/slices.js'
 import { ipv4Of } from '../planner/stack.js'
 import { Inheritance } from './inheritance.js'
 import type { PassKind } from './runner.js'
@@ -68,7 +69,7 @@ export interface Pass {
 
 interface Next {
   readonly mesh: Mesh
-  readonly slices: Plan
+  readonly plan: Plan
 }
 
 function runs(container: Container): boolean {
@@ -98,6 +99,22 @@ function append<Item>(list: Item[], items: readonly Item[]): void {
   for (const item of items) list.push(item)
 }
 
+/** Mesh addresses that other nodes answer for. */
+function remoteAddresses({ remote = [], hosts = [] }: Inputs): ReadonlySet<string> {
+  const addresses = new Set(remote.map(({ address }) => address))
+  for (const { meshAddress, state } of hosts) if (state !== null) addresses.add(meshAddress)
+  return addresses
+}
+
+/** The same when it is first asked for: there may be a hundred thousand, and mostly nobody asks. */
+function once<Value>(make: () => Value): () => Value {
+  let made: { readonly value: Value } | null = null
+  return () => {
+    made ??= { value: make() }
+    return made.value
+  }
+}
+
 export class Reconciler {
   private readonly kernel: Kernel
   private readonly inputs: () => Inputs
@@ -109,7 +126,7 @@ export class Reconciler {
   private readonly book: AddressBook
   private readonly inheritance = new Inheritance()
   /** What the last pass left in force. */
-  private applied: Plan = new Map()
+  private applied: Plan = emptyPlan
   private leaving: readonly KernelObject[] = []
   private readings: ReadonlyMap<string, DestinationReading> = new Map()
   private failed = new Set<string>()
@@ -199,7 +216,7 @@ export class Reconciler {
     const { changes } = this.changes(
       inputs,
       next,
-      stateOfSlices(next.slices.values()),
+      stateOfSlices(next.plan.slices()),
       observed,
       observation.readings ?? new Map(),
     )
@@ -211,24 +228,21 @@ export class Reconciler {
     const unaddressed: string[] = []
     for (const { id } of mesh.attachments)
       if (this.book.assign(attachmentLink(id)) === null) unaddressed.push(id)
-    const slices = this.planner(mesh, inputs.node, id => this.addressOf(id))
-    for (const { service } of mesh.services) this.drains.note(service, inputs.node)
+    const plan = this.planner(mesh, inputs.node, id => this.addressOf(id))
+    this.drains.note(mesh.services, inputs.node)
     this.unaddressed = unaddressed
-    return { mesh, slices }
+    return { mesh, plan }
   }
 
   /** Applies what the snapshots changed since the last pass, without reading the kernel. */
   private async fast(inputs: Inputs): Promise<Outcome[]> {
     const next = this.next(inputs)
-    const before: Slice[] = [this.leaving]
-    const after: Slice[] = []
-    for (const [name, slice] of next.slices) if (this.applied.get(name) !== slice) after.push(slice)
-    for (const [name, slice] of this.applied) if (next.slices.get(name) !== slice) before.push(slice)
-    const wanted = stateOfSlices(after)
-    const held = stateOfSlices(before)
+    const { gone, come } = changedSlices(this.applied, next.plan)
+    const wanted = stateOfSlices(come)
+    const held = stateOfSlices([this.leaving, ...gone])
     if (held.size === 0 && wanted.size === 0) {
       // What the kernel has no part in may have changed all the same: names, or who answers to one.
-      this.applied = next.slices
+      this.applied = next.plan
       this.current = next.mesh
       return []
     }
@@ -248,7 +262,7 @@ export class Reconciler {
     if (first) this.adopt(observation.objects)
     this.readings = observation.readings ?? new Map()
     const next = this.next(inputs)
-    const wanted = stateOfSlices(next.slices.values())
+    const wanted = stateOfSlices(next.plan.slices())
     const observed = stateOf(observation.objects)
     if (first) this.inheritance.take(observed, wanted, this.clock())
     const found: KernelObject[] = []
@@ -277,8 +291,7 @@ export class Reconciler {
     this.inheritance.hold(wanted, now)
     const running = new Set(inputs.containers.containers.filter(runs).map(({ id }) => attachmentLink(id)))
     const own = nodeAddress(inputs.node.subnet)
-    const remote = new Set((inputs.remote ?? []).map(({ address }) => address))
-    for (const { meshAddress, state } of inputs.hosts ?? []) if (state !== null) remote.add(meshAddress)
+    const remote = once(() => remoteAddresses(inputs))
     const links = linksByAddress(before.values())
     const stacks = stacksOfNode(inputs.node, this.settings)
     const staying = retire({
@@ -288,7 +301,7 @@ export class Reconciler {
       alive: address => {
         const four = ipv4Of(address, stacks)
         if (four === null || four === own || !isInSubnet(four, inputs.node.pool)) return true
-        if (!isInSubnet(four, inputs.node.subnet)) return remote.has(four)
+        if (!isInSubnet(four, inputs.node.subnet)) return remote().has(four)
         const link = links.get(address) ?? this.book.ownerOf(four)
         return link !== undefined && running.has(link)
       },
@@ -320,7 +333,7 @@ export class Reconciler {
     const outcomes =
       changes.length === 0 ? [] : pertinent(await this.kernel.apply(changes, this.places(inputs, true)))
     this.failed = new Set(outcomes.filter(({ error }) => error).map(({ change }) => changeKey(change)))
-    this.applied = next.slices
+    this.applied = next.plan
     this.leaving = leaving
     this.current = next.mesh
     this.book.keepOnly(

@@ -9,7 +9,8 @@ import type { Service } from '../../../src/model/service.js'
 import type { Node } from '../../../src/model/snapshot.js'
 import { AddressBook } from '../../../src/planner/addresses.js'
 import type { PlanSettings } from '../../../src/planner/base.js'
-import { createPlanner, type Plan, planOf } from '../../../src/planner/plan.js'
+import { createPlanner } from '../../../src/planner/plan.js'
+import { type Plan, planOf } from '../../../src/planner/slices.js'
 import { describe, placeName } from '../../../src/status/describe.js'
 
 const node: Node = {
