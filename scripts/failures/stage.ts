@@ -1,7 +1,6 @@
 /**
- * Where failures happen: three nodes with Docker Engines, all of them managers of one
- * swarm; three members of etcd outside the nodes, as on machines of their own; a Swarm
- * service with a container on each node, published by Docker's ingress and, by its
+ * Where failures happen: nodes with Docker Engines in one swarm, usually three managers;
+ * members of etcd outside the nodes, as on machines of their own; a Swarm service with a container on each node, published by Docker's ingress and, by its
  * label, by the mesh.
  */
 import { writeFileSync } from 'node:fs'
@@ -15,27 +14,30 @@ const service = 'web'
 /** Longest wait for a clean state, seconds. */
 const whole = 150
 
-type Three = readonly [Node, Node, Node]
+/** At least two. */
+export type Nodes = readonly [Node, Node, ...Node[]]
 
 export class Stage {
   private readonly agents = new Map<Node, Running>()
   private readonly killed = new Set<EtcdMember>()
 
   private constructor(
-    readonly nodes: Three,
+    readonly nodes: Nodes,
     readonly etcd: EtcdServers,
   ) {}
 
-  static async up(say: (text: string) => void): Promise<Stage> {
-    say('three nodes')
-    const nodes = (await startNodes(3, { docker: false })) as unknown as Three
+  /** `members`: of etcd. Two nodes have one manager, more are all of them managers. */
+  static async up(say: (text: string) => void, count: 2 | 3 = 3, members: 1 | 3 = 3): Promise<Stage> {
+    say(`${count} nodes`)
+    const nodes = (await startNodes(count, { docker: false })) as unknown as Nodes
     await addClients(nodes)
-    say('three members of etcd')
+    say(`${members} members of etcd`)
     // Ended with the lab, like everything else here.
-    const etcd = await EtcdServers.start({ teardown: () => {} }, { address: outside })
-    say('a swarm of three managers')
+    const etcd = await EtcdServers.start({ teardown: () => {} }, { address: outside, members })
+    const managers = count === 2 ? 1 : count
+    say(`a swarm with ${managers} managers`)
     await must(['scripts/nodes', 'docker'])
-    await must(['scripts/nodes', 'swarm', '3'])
+    await must(['scripts/nodes', 'swarm', String(managers)])
     const stage = new Stage(nodes, etcd)
     for (const node of nodes) {
       say(`the agent of ${node.name}`)
@@ -45,22 +47,21 @@ export class Stage {
     await stage.addService(service, { mesh: meshPort, docker: dockerPort }, { Global: {} })
     await stage.clean()
     // One CPU stands for those of four machines: what a node does when it boots must not take it from the others.
-    for (const [place, weight] of [
+    const least = count > 2 ? 100 : 300
+    const weights = [
       ['command', 1000],
-      ['node1', 300],
-      ['node2', 300],
-      ['node3', 100],
-    ] as const)
-      writeFileSync(`/sys/fs/cgroup/${place}/cpu.weight`, String(weight))
+      ...nodes.map(node => [node.name, node === stage.victim ? least : 300]),
+    ]
+    for (const [place, weight] of weights) writeFileSync(`/sys/fs/cgroup/${place}/cpu.weight`, String(weight))
     return stage
   }
 
   /** The node that fails: manager of the swarm, but not its leader, which is the first. */
   get victim(): Node {
-    return this.nodes[2]
+    return this.nodes.at(-1)!
   }
   get others(): readonly Node[] {
-    return [this.nodes[0], this.nodes[1]]
+    return this.nodes.slice(0, -1)
   }
 
   /** Creates a service of test servers that both meshes publish; `mode`: the API's word for how many there are. */
@@ -174,7 +175,8 @@ export class Stage {
     type Manager = { Status: { State: string }; ManagerStatus?: { Reachability: string } }
     const managers = await this.nodes[0].docker.call<Manager[]>('GET', '/nodes')
     return managers.every(
-      ({ Status, ManagerStatus }) => Status.State === 'ready' && ManagerStatus?.Reachability === 'reachable',
+      ({ Status, ManagerStatus }) =>
+        Status.State === 'ready' && (ManagerStatus?.Reachability ?? 'reachable') === 'reachable',
     )
   }
 

@@ -83,7 +83,7 @@ export class EtcdMember {
 
 type Three = readonly [EtcdMember, EtcdMember, EtcdMember]
 
-/** Three members that make one etcd. */
+/** Members that make one etcd, three unless one is asked for. */
 export class EtcdServers {
   readonly members: Three
   readonly #directory: string
@@ -106,13 +106,14 @@ export class EtcdServers {
       /** With `tls`: whom the servers let in. */
       readonly client?: TlsFiles
       readonly args?: readonly string[]
+      readonly members?: 1 | 3
     } = {},
   ): Promise<EtcdServers> {
     const directory = mkdtempSync(join(tmpdir(), 'mesh-etcd-'))
     const { address = '127.0.0.1' } = options
     const scheme = options.tls ? 'https' : 'http'
     const places = []
-    for (const i of [1, 2, 3])
+    for (const i of [1, 2, 3].slice(0, options.members))
       places.push({
         name: `m${i}`,
         client: `${scheme}://${address}:${await freePort(address)}`,
