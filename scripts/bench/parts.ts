@@ -33,9 +33,10 @@ export interface Part {
 export const parts: readonly Part[] = [
   {
     name: 'reconcile',
-    about: 'the first full pass beside raw netlink and ipvsadm, an idle pass, one endpoint changing',
+    about:
+      'first and idle full passes up to 10,000 services, beside raw netlink and ipvsadm; one endpoint changing',
     needs: 'kernel',
-    limit: 400,
+    limit: 600,
     run: reconcile,
   },
   {

@@ -1,48 +1,45 @@
 /**
- * The control plane at size: services with fixed endpoints on an empty sandbox, a pass
+ * The control plane at size: services with fixed endpoints onto an empty sandbox, a pass
  * that finds nothing to do, and one endpoint's change among many services.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Change } from '../../src/kernel/change.js'
+import type { Container } from '../../src/model/container.js'
 import type { Service } from '../../src/model/service.js'
+import type { PlanSettings } from '../../src/planner/base.js'
 import { service } from '../../test/helpers/mesh-node.js'
 import { Topology } from '../../test/helpers/topology.js'
+import { publishedServices, vipPool, vipServices } from './many-services.js'
 import type { Options } from './parts.js'
 import { median, type Row, ratios, type Section } from './report.js'
-import { ipvsadmRestore, rawNetlink } from './rivals.js'
+import { ipvsadmOneByOne, ipvsadmRestore, rawNetlink } from './rivals.js'
+import { Rounds } from './rounds.js'
 import { collectGarbage, meanCpu, type Reading, type WatchedNode, watchedNode } from './watched.js'
 
 const endpointsEach = 10
+/** ipvsadm is run for so many entries, and the rest is reckoned. */
+const oneByOne = 300
 
-/** `count` services of one port and ten external endpoints each, no two alike. */
-function manyServices(count: number): Service[] {
-  return Array.from({ length: count }, (_, i) =>
-    service(`s${i}`, [`${10_000 + i}:80`], {
-      endpoints: Array.from({ length: endpointsEach }, (_, k) => ({
-        address: `10.99.${i >> 4}.${((i & 15) << 4) + k + 1}`,
-        port: 80,
-      })),
-    }),
-  )
+/** What there is to be reconciled. */
+interface Task {
+  /** `1,000 services × 10 endpoints` */
+  readonly title: string
+  readonly services: readonly Service[]
+  readonly settings: Partial<PlanSettings>
+  readonly rounds: number
+  /** Whether raw netlink and ipvsadm do the same beside it. */
+  readonly rivals: 'none' | 'netlink' | 'all'
+  /** Most of what raw netlink takes for the IPVS objects. */
+  readonly goal?: number
+  /** Most resident memory, MB. */
+  readonly memory?: number
 }
 
-/** Samples of one figure over several rounds. */
-class Rounds {
-  private readonly samples = new Map<string, number[]>()
-
-  add(name: string, value: number): void {
-    const list = this.samples.get(name)
-    if (list) list.push(value)
-    else this.samples.set(name, [value])
-  }
-
-  of(name: string): number[] {
-    return this.samples.get(name) ?? []
-  }
-
-  row(name: string, unit = 'ms', goal?: number): Row {
-    return { name, unit, samples: this.of(name), ...(goal === undefined ? {} : { goal }) }
-  }
+/** What a task took. */
+interface Taken {
+  readonly sections: readonly Section[]
+  /** One endpoint's changes, by what happened to it. */
+  readonly changes: ReadonlyMap<string, readonly Reading[]>
 }
 
 function isIpvs({ object }: Change): boolean {
@@ -51,90 +48,119 @@ function isIpvs({ object }: Change): boolean {
 
 const applied = ['ipvs', 'set', 'iptables', 'link', 'namespace', 'sysctl']
 
-async function firstPass(topology: Topology, count: number, rounds: number): Promise<Section[]> {
-  const services = manyServices(count)
-  const first = new Rounds()
-  const none = new Rounds()
-  for (let round = 0; round < rounds; round++) {
-    const { mesh, watch } = await watchedNode(topology)
-    mesh.services = services
-    collectGarbage()
-    const pass = await watch.of(() => mesh.pass())
-    const inDrivers = [...pass.split.values()].reduce((sum, each) => sum + each, 0)
-    first.add('whole pass', pass.wall)
-    first.add('observe', pass.split.get('observe') ?? 0)
-    first.add('plan and compare', pass.wall - inDrivers)
-    for (const name of applied) first.add(`apply ${name}`, pass.split.get(`apply ${name}`) ?? 0)
-    first.add('messages', pass.changes)
+/** Figures of a task, by what they are of. */
+class Figures {
+  readonly first = new Rounds()
+  readonly none = new Rounds()
 
-    collectGarbage()
-    const idle = await watch.of(() => mesh.pass())
-    if (idle.result.outcomes.length > 0) throw new Error('a second pass changed something')
-    none.add('wall', idle.wall)
-    none.add('cpu', idle.cpu)
-    none.add('observe', idle.split.get('observe') ?? 0)
-    none.add('messages that change', idle.changes)
-    none.add('messages that read', idle.queries)
-    const changes = pass.result.outcomes.map(({ change }) => change).filter(isIpvs)
-    await mesh.clean()
-
-    await sleep(300) // the namespace's end is the kernel's work for a while
-    first.add('raw netlink', await rawNetlink(changes))
-    await sleep(300)
-    first.add('ipvsadm -R', await ipvsadmRestore(changes))
-    await sleep(300)
+  noteFirst({ wall, cpu, changes, split }: Reading): void {
+    const inDrivers = [...split.values()].reduce((sum, each) => sum + each, 0)
+    this.first.add('whole pass', wall)
+    this.first.add('cpu', cpu)
+    this.first.add('observe', split.get('observe') ?? 0)
+    this.first.add('plan and compare', wall - inDrivers)
+    for (const name of applied) this.first.add(`apply ${name}`, split.get(`apply ${name}`) ?? 0)
+    this.first.add('messages', changes)
   }
-  const raw = first.of('raw netlink')
-  return [
-    {
-      title: `First full pass: ${count} services × ${endpointsEach} endpoints onto an empty sandbox`,
-      rows: [
-        first.row('whole pass'),
-        first.row('observe'),
-        first.row('plan and compare'),
-        ...applied.map(name => first.row(`apply ${name}`)),
-        first.row('raw netlink'),
-        first.row('ipvsadm -R'),
-        {
-          name: 'apply ipvs ÷ raw netlink',
-          unit: '×',
-          goal: 1.5,
-          samples: ratios(first.of('apply ipvs'), raw),
-        },
-        { name: 'ipvsadm -R ÷ raw netlink', unit: '×', samples: ratios(first.of('ipvsadm -R'), raw) },
-        {
-          name: 'whole pass ÷ ipvsadm -R',
-          unit: '×',
-          samples: ratios(first.of('whole pass'), first.of('ipvsadm -R')),
-        },
-        first.row('messages', 'messages'),
-      ],
-      remarks: [
-        `In turn, ${rounds} rounds; the first is that of a fresh process: whole pass ${Math.round(first.of('whole pass')[0] ?? 0)} ms, apply ipvs ÷ raw netlink ${(ratios(first.of('apply ipvs'), raw)[0] ?? 0).toFixed(2)}.`,
+
+  noteNone({ wall, cpu, changes, queries, split }: Reading): void {
+    this.none.add('wall', wall)
+    this.none.add('cpu', cpu)
+    this.none.add('observe', split.get('observe') ?? 0)
+    this.none.add('messages that change', changes)
+    this.none.add('messages that read', queries)
+    this.none.add('resident memory', process.memoryUsage.rss() / 1e6)
+  }
+
+  sections({ title, rounds, rivals, goal, memory }: Task): Section[] {
+    const { first, none } = this
+    const raw = first.of('raw netlink')
+    const ours = first.of('apply ipvs')
+    const rows: Row[] = [
+      ...['whole pass', 'cpu', 'observe', 'plan and compare'].map(name => first.row(name)),
+      ...applied.map(name => first.row(`apply ${name}`)),
+    ]
+    const remarks: string[] = []
+    if (rivals !== 'none') {
+      const ratio = { name: 'apply ipvs ÷ raw netlink', unit: '×', samples: ratios(ours, raw) }
+      rows.push(first.row('raw netlink'), goal === undefined ? ratio : { ...ratio, goal })
+      remarks.push(
+        `In turn, ${rounds} rounds; the first is that of a fresh process: whole pass ${Math.round(first.of('whole pass')[0] ?? 0)} ms, apply ipvs ÷ raw netlink ${(ratios(ours, raw)[0] ?? 0).toFixed(2)}.`,
         '“raw netlink”: the same IPVS messages, encoded beforehand, sent in the same batches through the same socket code.',
-      ],
-    },
-    {
-      title: `Full pass that finds nothing to change, ${count} services × ${endpointsEach} endpoints`,
-      rows: [
-        none.row('wall'),
-        none.row('cpu'),
-        none.row('observe'),
-        none.row('messages that change', 'messages', 0),
-        none.row('messages that read', 'messages'),
-      ],
-    },
-  ]
+      )
+    }
+    if (rivals === 'all') {
+      const restored = first.of('ipvsadm -R')
+      rows.push(
+        first.row('ipvsadm -R'),
+        first.row('ipvsadm, a run for each entry'),
+        { name: 'ipvsadm -R ÷ raw netlink', unit: '×', samples: ratios(restored, raw) },
+        { name: 'whole pass ÷ ipvsadm -R', unit: '×', samples: ratios(first.of('whole pass'), restored) },
+      )
+      remarks.push(`“a run for each entry” is reckoned from the first ${oneByOne} of them.`)
+    }
+    rows.push(first.row('messages', 'messages'))
+    return [
+      { title: `First full pass: ${title} onto an empty sandbox`, rows, remarks },
+      {
+        title: `Full pass that finds nothing to change, ${title}`,
+        rows: [
+          none.row('wall'),
+          none.row('cpu'),
+          none.row('observe'),
+          none.row('messages that change', 'messages', 0),
+          none.row('messages that read', 'messages'),
+          none.row('resident memory', 'MB', memory),
+        ],
+        remarks: ['“resident memory”: of this process, the bench included.'],
+      },
+    ]
+  }
 }
 
-/** One container's endpoint comes and goes while so many other services are there. */
-async function oneChange(node: WatchedNode, count: number, repeats: number): Promise<Map<string, Reading[]>> {
-  const { mesh, topology, watch } = node
-  const one = topology.addContainer('one', { labels: { app: 'one' } })
-  const two = topology.addContainer('two', { labels: { app: 'one' } })
-  mesh.services = [...manyServices(count), service('one', ['9000:80'], { drain: 0 })]
-  mesh.containers = [one, two]
-  await mesh.pass()
+async function run(topology: Topology, pair: readonly [Container, Container], task: Task): Promise<Taken> {
+  const figures = new Figures()
+  let changes: Taken['changes'] = new Map()
+  const repeats = task.rounds > 2 ? 30 : 10
+  for (let round = 0; round < task.rounds; round++) {
+    const node = await watchedNode(topology, task.settings)
+    const { mesh, watch } = node
+    mesh.services = [...task.services, service('one', ['9000:80'], { drain: 0 })]
+    mesh.containers = [...pair]
+    collectGarbage()
+    const pass = await watch.of(() => mesh.pass())
+    figures.noteFirst(pass)
+    for (let again = task.rounds > 1 ? 1 : 3; again > 0; again--) {
+      collectGarbage()
+      const idle = await watch.of(() => mesh.pass())
+      if (idle.result.outcomes.length > 0) throw new Error('a second pass changed something')
+      figures.noteNone(idle)
+    }
+    if (round === task.rounds - 1) changes = await oneChange(node, pair, repeats)
+    const ipvs = pass.result.outcomes.map(({ change }) => change).filter(isIpvs)
+    await mesh.clean()
+    mesh.containers = []
+
+    if (task.rivals === 'none') continue
+    await sleep(300) // the namespace's end is the kernel's work for a while
+    figures.first.add('raw netlink', await rawNetlink(ipvs))
+    await sleep(300)
+    if (task.rivals === 'netlink') continue
+    figures.first.add('ipvsadm -R', await ipvsadmRestore(ipvs))
+    await sleep(300)
+    if (round > 0) continue
+    figures.first.add('ipvsadm, a run for each entry', await ipvsadmOneByOne(ipvs, oneByOne))
+    await sleep(300)
+  }
+  return { sections: figures.sections(task), changes }
+}
+
+/** One container's endpoint comes and goes while all the other services are there. */
+async function oneChange(
+  { mesh, watch }: WatchedNode,
+  [one, two]: readonly [Container, Container],
+  repeats: number,
+): Promise<Map<string, Reading[]>> {
   const readings = new Map<string, Reading[]>([
     ['ready', []],
     ['not ready', []],
@@ -151,44 +177,70 @@ async function oneChange(node: WatchedNode, count: number, repeats: number): Pro
     readings.get('not ready')!.push(away)
     readings.get('ready')!.push(back)
   }
-  await mesh.clean()
-  await topology.removeContainer(one)
-  await topology.removeContainer(two)
-  mesh.containers = []
   return readings
 }
 
-async function changes(topology: Topology, counts: readonly number[], repeats: number): Promise<Section> {
+/** `all`: by the number of services. */
+function changes(all: ReadonlyMap<number, Taken['changes']>): Section {
   const rows: Row[] = []
-  const walls: number[] = []
-  for (const count of counts) {
-    const readings = await oneChange(await watchedNode(topology), count, repeats)
+  const medians = new Map<string, number[]>()
+  for (const [count, readings] of all)
     for (const [what, list] of readings) {
-      const row = (name: string, unit: string, samples: number[]): Row => ({
-        name: `${count} services, endpoint ${what}: ${name}`,
-        unit,
-        samples,
-      })
+      const name = (figure: string) => `${count} services, endpoint ${what}: ${figure}`
       const wall = list.map(({ wall }) => wall)
       const messages = list.map(({ changes, queries }) => changes + queries)
       rows.push(
-        row('wall', 'ms', wall),
-        row('cpu', 'ms', [meanCpu(list)]),
-        row('messages', 'messages', messages),
+        { name: name('wall'), unit: 'ms', samples: wall },
+        { name: name('cpu'), unit: 'ms', samples: [meanCpu(list)] },
+        { name: name('messages'), unit: 'messages', samples: messages },
       )
-      if (what === 'ready') walls.push(median(list.map(({ wall }) => wall)))
+      for (const [figure, value] of [
+        [`${what}: wall`, median(wall)],
+        [`${what}: messages`, median(messages)],
+      ] as const)
+        medians.set(figure, [...(medians.get(figure) ?? []), value])
     }
-  }
-  rows.push({
-    name: `wall of ${counts.at(-1)} services ÷ ${counts[0]}`,
-    unit: '×',
-    samples: [(walls.at(-1) ?? 0) / (walls[0] ?? 1)],
-  })
+  const counts = [...all.keys()]
+  for (const [figure, values] of medians)
+    rows.push({
+      name: `${figure} among ${counts.at(-1)} services ÷ among ${counts[0]}`,
+      unit: '×',
+      samples: [values.at(-1)! / values[0]!],
+      goal: figure.endsWith('messages') ? 1 : 1.5,
+    })
   return { title: 'One endpoint changes: the fast pass', rows }
 }
 
 export async function reconcile({ quick }: Options): Promise<Section[]> {
   const topology = new Topology()
-  const sections = await firstPass(topology, quick ? 200 : 1000, quick ? 3 : 5)
-  return [...sections, await changes(topology, quick ? [10, 200] : [10, 100, 1000], quick ? 10 : 20)]
+  const pair = [
+    topology.addContainer('one', { labels: { app: 'one' } }),
+    topology.addContainer('two', { labels: { app: 'one' } }),
+  ] as const
+  const sizes = quick ? [50, 300] : [100, 1000, 10_000]
+  const sections: Section[] = []
+  const byCount = new Map<number, Taken['changes']>()
+  for (const count of sizes) {
+    const largest = count >= 10_000
+    const taken = await run(topology, pair, {
+      title: `${count} services × ${endpointsEach} endpoints`,
+      services: publishedServices(count, endpointsEach),
+      settings: {},
+      rounds: largest ? 1 : quick ? 2 : 5,
+      rivals: largest ? 'netlink' : 'all',
+      ...(count === 1000 ? { goal: 1.3 } : {}),
+      ...(largest ? { memory: 250 } : {}),
+    })
+    sections.push(...taken.sections)
+    byCount.set(count, taken.changes)
+  }
+  const vips = quick ? 300 : 10_000
+  const taken = await run(topology, pair, {
+    title: `${vips} services with a VIP of 3 ports × 2 endpoints`,
+    services: vipServices(vips, 2),
+    settings: { vipPool },
+    rounds: 1,
+    rivals: 'none',
+  })
+  return [...sections, ...taken.sections, changes(byCount)]
 }

@@ -3,6 +3,7 @@
  */
 import type { Driver } from '../../src/kernel/driver.js'
 import { messagesSent } from '../../src/netlink/connection.js'
+import type { PlanSettings } from '../../src/planner/base.js'
 import { MeshNode } from '../../test/helpers/mesh-node.js'
 import type { Topology } from '../../test/helpers/topology.js'
 
@@ -76,9 +77,12 @@ export interface WatchedNode {
 }
 
 /** A host with nothing on it; ends with the process's namespaces. */
-export async function watchedNode(topology: Topology): Promise<WatchedNode> {
+export async function watchedNode(
+  topology: Topology,
+  settings: Partial<PlanSettings> = {},
+): Promise<WatchedNode> {
   const watch = new Watch()
-  return { topology, mesh: await MeshNode.create(topology, watch.around), watch }
+  return { topology, mesh: await MeshNode.create(topology, watch.around, settings), watch }
 }
 
 /** Mean and not median: some kernels count processor time in ticks of 10 ms. */
