@@ -2,17 +2,39 @@
  * Wanted against observed, and the order in which the differences are applied.
  */
 import type { Change } from './change.js'
-import type { KernelObject, KernelState, Kind, LinkObject, SysctlObject, VxlanObject } from './objects.js'
-import { meshLink } from './ownership.js'
+import type {
+  EntryObject,
+  KernelObject,
+  KernelState,
+  Kind,
+  LinkObject,
+  SysctlObject,
+  VxlanObject,
+} from './objects.js'
+import { meshLink, scopeSets } from './ownership.js'
+
+/** Kinds, and parts of kinds that have a place of their own in the order. */
+type Rank =
+  | Kind
+  | 'initial sysctl'
+  | 'ipv6 switch'
+  | 'host sysctl'
+  | 'allowed'
+  | 'scoped'
+  | 'own jump'
+  | 'door'
 
 /**
  * From the inside out: a packet must never meet a port map that points at a virtual
- * service that is not there yet. Removal runs in reverse.
+ * service that is not there yet, nor a virtual service for some callers only that is not
+ * closed to the others yet. Removal runs in reverse.
  */
-const order: readonly Kind[] = [
+const order: readonly Rank[] = [
   'namespace',
+  'initial sysctl', // what links begin with, before there is one
   'link',
   'vxlan',
+  'ipv6 switch', // before a link gets an address of IPv6, that it may
   'address',
   'neighbour',
   'forwarding',
@@ -21,28 +43,44 @@ const order: readonly Kind[] = [
   'timeouts',
   'sysctl', // after the timeouts: net.ipv4.vs.* exists only once IPVS was used in the namespace
   'set',
+  'allowed',
+  'scoped',
   'chain',
+  'own jump', // those of the sandbox: without virtual services and maps they lead nowhere, but they close what is scoped
+  'host sysctl', // what the host had before is remembered by a rule, which must be there first
   'virtualService',
   'destination',
   'entry',
+  'door', // the host's own set elements, after the sandbox's maps
   'jump',
 ]
 
-const ranks = Object.fromEntries(order.map((kind, i) => [kind, i * 2])) as Readonly<Record<Kind, number>>
+const ranks = Object.fromEntries(order.map((rank, i) => [rank, i])) as Readonly<Record<Rank, number>>
 
-/** Rank of an object; the host's own set elements come after the sandbox's maps. */
+/** Place of an object in the order. */
 export function rankOf(object: KernelObject): number {
-  const rank = ranks[object.kind]
-  if (object.kind === 'sysctl') return rankOfSysctl(object)
-  return object.kind === 'entry' && object.place === 'host' ? rank + 1 : rank
+  switch (object.kind) {
+    case 'sysctl':
+      return ranks[rankOfSysctl(object)]
+    case 'jump':
+      return ranks[object.place === 'mesh' ? 'own jump' : 'jump']
+    case 'entry':
+      return ranks[rankOfEntry(object)]
+    default:
+      return ranks[object.kind]
+  }
 }
 
-function rankOfSysctl({ place, name }: SysctlObject): number {
-  // What links begin with, before there is one; and before it gets an address of IPv6, that it may.
-  if (name.startsWith('net.ipv6.conf.default.')) return ranks.namespace + 1
-  if (name.endsWith('.disable_ipv6')) return ranks.vxlan + 1
-  // What the host had before is remembered by a rule, which must be there first.
-  return place === 'host' && linkParameter.exec(name)?.[1] !== meshLink ? ranks.chain + 1 : ranks.sysctl
+function rankOfEntry({ place, set }: EntryObject): Rank {
+  if (set.startsWith(scopeSets.allowed)) return 'allowed'
+  if (set.startsWith(scopeSets.scoped)) return 'scoped'
+  return place === 'host' ? 'door' : 'entry'
+}
+
+function rankOfSysctl({ place, name }: SysctlObject): Rank {
+  if (name.startsWith('net.ipv6.conf.default.')) return 'initial sysctl'
+  if (name.endsWith('.disable_ipv6')) return 'ipv6 switch'
+  return place === 'host' && linkParameter.exec(name)?.[1] !== meshLink ? 'host sysctl' : 'sysctl'
 }
 
 /** Whether two objects of one key hold the same configuration. */
@@ -65,7 +103,7 @@ function sameValue(x: unknown, y: unknown): boolean {
 
 /** The changes by rank, in the order in which they came among those of one rank. */
 function sorted(changes: readonly Change[], direction: 1 | -1): Change[] {
-  const groups: Change[][] = Array.from({ length: order.length * 2 }, () => [])
+  const groups: Change[][] = order.map(() => [])
   for (const change of changes) (groups[rankOf(change.object)] as Change[]).push(change)
   return (direction > 0 ? groups : groups.reverse()).flat()
 }

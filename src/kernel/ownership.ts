@@ -42,6 +42,11 @@ export function attachmentLink(containerId: string): string {
 export const chainPrefix = 'MESH-'
 /** Every ipset of ours starts so. */
 export const setPrefix = 'mesh-'
+/**
+ * Sets of what only some may call, and of pairs of those and it; of IPv6 their names end in 6.
+ * Their elements are the first of all: what is not closed yet must not be there.
+ */
+export const scopeSets = { scoped: `${setPrefix}scoped`, allowed: `${setPrefix}allowed` } as const
 
 const protocolCodes = { tcp: 1, udp: 2, sctp: 3 } as const
 

@@ -2,7 +2,7 @@
  * Names of the sets and chains the plan uses.
  */
 import type { Family } from '../kernel/objects.js'
-import { setPrefix } from '../kernel/ownership.js'
+import { scopeSets, setPrefix } from '../kernel/ownership.js'
 
 /**
  * Published ports in the host; in the sandbox, published port → fwmark. Sets of ports alone
@@ -44,8 +44,8 @@ function setsOf(suffix: '' | '6'): AddressSets {
     private: `${setPrefix}private${suffix}`,
     vip: `${setPrefix}vip${suffix}`,
     direct: `${setPrefix}direct${suffix}`,
-    scoped: `${setPrefix}scoped${suffix}`,
-    allowed: `${setPrefix}allowed${suffix}`,
+    scoped: `${scopeSets.scoped}${suffix}`,
+    allowed: `${scopeSets.allowed}${suffix}`,
   }
 }
 

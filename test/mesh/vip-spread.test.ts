@@ -5,6 +5,7 @@
 import dgram from 'node:dgram'
 import { closeSync } from 'node:fs'
 import t from 'tap'
+import { changeKey } from '../../src/kernel/change.js'
 import type { Container } from '../../src/model/container.js'
 import { parseVipPort } from '../../src/model/vip-ports.js'
 import { parseWeight } from '../../src/model/weights.js'
@@ -137,6 +138,22 @@ t.test('who gets the connections of a VIP', async t => {
     const canary = mesh.reconciler.addressOf(endpoints[2]!.id)
     t.match(mesh.run('mesh', `ipvsadm -Sn`), new RegExp(`-a -t ${vip}:80 -r ${canary}:80 -m -w 0`))
     t.strictSame((await answering(pathOf(member), vip, 80)).sort(), ['one', 'two'])
+  })
+
+  t.test('a new scoped service is open to strangers at no moment', async t => {
+    const web = service('web', ['8888:80'])
+    mesh.services = [web]
+    await mesh.pass()
+    mesh.now += 31
+    await mesh.pass()
+    const fields = { vip, vipPorts: [parseVipPort('80')], selector: { app: 'web' }, scopes: ['team'] }
+    mesh.services = [web, service('closed', [], fields)]
+    // An agent that is killed after every other change shows what there is in between.
+    for (;;) {
+      const made = await mesh.killedPass('full', 2)
+      if (made.length === 0) break
+      t.equal(await topology.refusal(pathOf(outsider), vip, 80), 'ECONNREFUSED', made.map(changeKey).join())
+    }
   })
 
   t.test('a scoped VIP is refused to all who share no scope, at once', async t => {

@@ -48,6 +48,48 @@ t.test('a port is made from the inside out and unmade from the outside in', asyn
   )
 })
 
+t.test('what is for some callers only is closed before it is there, and open after it is gone', async t => {
+  const element = (set: string, element: string): KernelObject => {
+    return { kind: 'entry', place: 'mesh', set, element, mark: null }
+  }
+  const jump = (place: 'mesh' | 'host'): KernelObject => {
+    return {
+      kind: 'jump',
+      place,
+      family: 'inet',
+      table: 'filter',
+      from: 'INPUT',
+      to: 'MESH-INPUT',
+      match: '',
+    }
+  }
+  const chain: KernelObject = {
+    kind: 'chain',
+    place: 'mesh',
+    family: 'inet',
+    table: 'filter',
+    name: 'MESH-INPUT',
+    rules: [],
+  }
+  for (const suffix of ['', '6']) {
+    const allowed = element(`mesh-allowed${suffix}`, '10.254.0.3,10.253.0.5')
+    const scoped = element(`mesh-scoped${suffix}`, '10.253.0.5')
+    const direct = element(`mesh-direct${suffix}`, '10.254.0.3,tcp:80')
+    const inside = [allowed, scoped, chain, jump('mesh'), service, destination, direct, jump('host')].map(
+      keyOf,
+    )
+    const all = [jump('host'), direct, destination, service, jump('mesh'), chain, scoped, allowed]
+    t.strictSame(
+      steps(all, []),
+      inside.map(key => `add ${key}`),
+    )
+    t.strictSame(
+      steps([], all),
+      inside.reverse().map(key => `remove ${key}`),
+    )
+  }
+})
+
 t.test('what comes is added before what goes is removed', async t => {
   const next = { ...destination, address: '10.254.0.4' } as KernelObject
   t.strictSame(steps([service, next], [service, destination]), [

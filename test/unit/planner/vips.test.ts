@@ -148,9 +148,9 @@ t.test('VIPs of IPv6 lie in their own pool as far in as those of IPv4', async t 
   t.strictSame(
     ofService(service(['80'], { scopes: ['a'] }), [web], changed).filter(line => line.includes('fd4d')),
     [
+      'mesh: ipset add mesh-scoped6 fd4d:6573:69::5',
       'mesh: ipvsadm -A -t [fd4d:6573:69::5]:80 -s rr',
       'mesh: ipvsadm -a -t [fd4d:6573:69::5]:80 -r [fd4d:6573:68::3]:80 -m -w 1',
-      'mesh: ipset add mesh-scoped6 fd4d:6573:69::5',
     ],
   )
   const plan = lines(planOf(world(changed)([service(['80'])], [web])))
