@@ -8,7 +8,7 @@ import { meshLink, overlayLink, uplink } from '../kernel/ownership.js'
 import type { Membership } from '../model/snapshot.js'
 import { chains, mappedProtocols, nodeSet, portSet } from './names.js'
 import { chain, jump } from './objects.js'
-import { ofFamily, type Stack } from './stack.js'
+import { ofFamily, refusals, type Stack } from './stack.js'
 import type { Alias, Unit } from './units.js'
 import { type VipRange, vipRules } from './vips.js'
 
@@ -163,7 +163,7 @@ export function planRules(
       '-m conntrack --ctstate INVALID -j DROP',
       ...cluster.forward,
       ...vips.between,
-      `-j REJECT --reject-with ${stack.refusal}`,
+      ...refusals('', stack),
     ]),
     enter('mesh', 'mangle', 'PREROUTING', chains.mark),
     enter('mesh', 'nat', 'POSTROUTING', chains.snat),

@@ -114,9 +114,12 @@ function planUnit(unit: Unit, service: MeshService, surroundings: ServiceSurroun
       surroundings,
     ),
   )
-  const marked = !unit.byAddress && each.some(({ takes }) => takes) ? unit.ports : []
+  const isTaken = each.some(({ takes }) => takes)
+  const marked = !unit.byAddress && isTaken ? unit.ports : []
+  // The map is for both families: one in which nobody takes connections has no virtual service beside it.
+  const isHeld = (takes: boolean) => takes || !(unit.byAddress || isTaken)
   return [
-    ...each.flatMap(({ objects, takes }) => (takes || !unit.byAddress ? objects : [])),
+    ...each.flatMap(({ objects, takes }) => (isHeld(takes) ? objects : [])),
     ...marks(unit, marked),
     ...unit.ports.flatMap(port => hostEntry(unit, port, unit.address, stacks)),
     ...unit.aliases.flatMap(alias => hostEntry(unit, alias.port, alias.address, stacks)),

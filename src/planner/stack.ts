@@ -22,7 +22,7 @@ export interface Stack {
   /** Addresses that never leave the machine: `127.0.0.0/8`. */
   readonly loopback: string
   readonly sets: AddressSets
-  /** What REJECT answers with. */
+  /** What REJECT answers with, but to who opens a connection. */
   readonly refusal: string
   /** An IPv4 address of the mesh in this family. */
   address(ipv4: string): string
@@ -96,4 +96,18 @@ export function ipv4Of(address: string, stacks: Stacks): string | null {
 /** Those of a list that are of the stack's family. */
 export function ofFamily<Text extends string>(stack: Stack, texts: readonly Text[]): Text[] {
   return texts.filter(text => familyOf(text) === stack.family)
+}
+
+/**
+ * Rules that refuse at once what `match` selects. A reset, which a caller on this machine
+ * hears even while it still sends its first packet: an ICMP error that comes so early is
+ * forgotten, and the next one is a second away. Only for a connection that begins: one that
+ * connection tracking has lost is found again by the client's next packet.
+ */
+export function refusals(match: string, { refusal }: Stack): string[] {
+  const rule = (...parts: string[]) => parts.filter(part => part !== '').join(' ')
+  return [
+    rule('-p tcp -m tcp --tcp-flags FIN,SYN,RST,ACK SYN', match, '-j REJECT --reject-with tcp-reset'),
+    rule(match, `-j REJECT --reject-with ${refusal}`),
+  ]
 }

@@ -23,7 +23,7 @@ import type { Service } from '../model/service.js'
 import { pairsOf, vipPortsOf } from '../model/vip-ports.js'
 import { chains } from './names.js'
 import { chain, entry, jump, localTable, route, set } from './objects.js'
-import { ipv6, ofFamily, type Stack, type Stacks } from './stack.js'
+import { ipv6, ofFamily, refusals, type Stack, type Stacks } from './stack.js'
 
 /** The VIPs of one family. */
 export interface VipRange {
@@ -69,13 +69,14 @@ export function planVipRange({ stack, pool }: VipRange): KernelObject[] {
     set('mesh', sets.scoped, 'hash:ip', false, family),
     set('mesh', sets.allowed, 'hash:net,net', false, family),
     // Before IPVS, which translates later than this chain of the sandbox is asked.
-    chain('mesh', 'filter', chains.input, [outOfScope(stack)], family),
+    chain('mesh', 'filter', chains.input, outOfScope(stack), family),
     jump('mesh', 'filter', 'INPUT', chains.input, '', family),
   ]
 }
 
-function outOfScope({ sets, refusal }: Stack): string {
-  return `-m set --match-set ${sets.scoped} dst -m set ! --match-set ${sets.allowed} src,dst -j REJECT --reject-with ${refusal}`
+function outOfScope(stack: Stack): string[] {
+  const { scoped, allowed } = stack.sets
+  return refusals(`-m set --match-set ${scoped} dst -m set ! --match-set ${allowed} src,dst`, stack)
 }
 
 /** Rules about VIPs, and endpoints that are called directly, in chains that are there anyway. */
@@ -84,7 +85,7 @@ export function vipRules({ pool, stack }: VipRange, sandbox: string) {
     // What is neither a VIP's nor an endpoint's to answer is refused in the sandbox, whose own
     // address stands for published ports and is called by way of those alone.
     toSandbox: [`! -d ${sandbox}${stack.whole} -o ${meshLink} -j ACCEPT`],
-    between: [outOfScope(stack), `-m set --match-set ${stack.sets.direct} dst,dst -j ACCEPT`],
+    between: [...outOfScope(stack), `-m set --match-set ${stack.sets.direct} dst,dst -j ACCEPT`],
     mark: [`-d ${pool} -j SET --map-set ${stack.sets.vip} dst,dst --map-mark`],
   }
 }

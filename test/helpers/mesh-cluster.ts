@@ -10,7 +10,7 @@ import { MeshNode } from './mesh-node.js'
 import { Topology } from './topology.js'
 
 /** What a node with these settings announces of IPv6. */
-export function ipv6Of({ ipv6, vipPool6 = null }: Partial<PlanSettings>): NodeIpv6 | null {
+function ipv6Of({ ipv6, vipPool6 = null }: Partial<PlanSettings>): NodeIpv6 | null {
   return ipv6 ? { pool: ipv6.pool, vipPool: vipPool6 } : null
 }
 
@@ -18,14 +18,14 @@ export function ipv6Of({ ipv6, vipPool6 = null }: Partial<PlanSettings>): NodeIp
 export function recordsOf(
   topologies: readonly Topology[],
   numbers: readonly number[],
-  settings: readonly Partial<PlanSettings>[],
+  settings: Partial<PlanSettings>,
 ): NodeRecord[] {
   return topologies.map(({ address }, i) => ({
     name: `node${i + 1}`,
     number: numbers[i] ?? i + 1,
     subnet: `10.254.${i}.0/24`,
     address,
-    ipv6: ipv6Of(settings[i]!),
+    ipv6: ipv6Of(settings),
   }))
 }
 
@@ -59,10 +59,6 @@ export function told(mesh: MeshNode, container: Container): RemoteContainer {
   return { node: mesh.node.name, id, name, labels, address: mesh.reconciler.addressOf(id)!, state: 'ready' }
 }
 
-function isList<Item>(some: Item | readonly Item[]): some is readonly Item[] {
-  return Array.isArray(some)
-}
-
 export interface MeshCluster {
   readonly topologies: readonly Topology[]
   readonly records: readonly NodeRecord[]
@@ -71,25 +67,23 @@ export interface MeshCluster {
   destroy(): Promise<void>
 }
 
-/**
- * So many nodes on one wire; `around` is done to each host before the mesh comes.
- * `settings`: of all nodes, or of each in turn.
- */
+/** So many nodes on one wire; `around` is done to each host before the mesh comes. */
 export async function meshCluster(
   count: number,
   membership: Partial<Membership> = {},
   around: (topology: Topology) => void = () => {},
   numbers: readonly number[] = [],
-  settings: Partial<PlanSettings> | readonly Partial<PlanSettings>[] = {},
+  settings: Partial<PlanSettings> = {},
 ): Promise<MeshCluster> {
-  const each = Array.from({ length: count }, (_, i) => (isList(settings) ? settings[i]! : settings))
-  const first = new Topology(null, Boolean(each[0]?.ipv6))
+  const first = new Topology(null, Boolean(settings.ipv6))
   const topologies = [first, ...Array.from({ length: count - 1 }, () => new Topology(first))]
   for (const topology of topologies) around(topology)
-  const records = recordsOf(topologies, numbers, each)
+  const records = recordsOf(topologies, numbers, settings)
   const meshes: MeshNode[] = []
   for (const [i, topology] of topologies.entries())
-    meshes.push(await MeshNode.create(topology, undefined, each[i], nodeOf(records[i]!, records, membership)))
+    meshes.push(
+      await MeshNode.create(topology, undefined, settings, nodeOf(records[i]!, records, membership)),
+    )
   return {
     topologies,
     records,

@@ -5,12 +5,15 @@
  */
 import { networkInterfaces } from 'node:os'
 import t from 'tap'
+import type { NodeIpv6, NodeRecord } from '../../src/model/cluster.js'
 import { runInNamespace } from '../../src/netlink/addon.js'
 import { formersOf } from '../../src/planner/rules.js'
+import { ipv6 } from '../../src/planner/stack.js'
+import { pool6, vipPool, vipPool6 } from '../helpers/families.js'
+import { meshCluster, nodeOf, told } from '../helpers/mesh-cluster.js'
 import { MeshNode, service } from '../helpers/mesh-node.js'
 import { addresses, Topology } from '../helpers/topology.js'
 
-const pool6 = 'fd4d:6573:68::/96'
 const { host, loopback } = addresses.inet6
 const formers = [
   { name: 'net.ipv6.conf.all.forwarding', value: '0' },
@@ -93,5 +96,60 @@ t.test('with IPv6', async t => {
     for (const place of ['host', 'mesh', plain] as const)
       t.notMatch(mesh.run(place, 'ip -6 addr') + mesh.run(place, 'ip -6 rule'), /fd4d|fe80::1\/|109$/m)
     t.notMatch(mesh.run('host', 'ip6tables-save') + mesh.run('host', 'ipset list -n'), /MESH|mesh-.*6$/m)
+  })
+})
+
+t.test('an endpoint on a node that has no IPv6, or has it elsewhere', async t => {
+  const six = { ipv6: { pool: pool6, formers: [] }, vipPool, vipPool6 }
+  const cluster = await meshCluster(2, {}, () => {}, [], six)
+  t.teardown(() => cluster.destroy())
+  const [one, two] = cluster.meshes as [MeshNode, MeshNode]
+  const [here, there] = cluster.topologies as [Topology, Topology]
+  const [own, other] = cluster.records as [NodeRecord, NodeRecord]
+  const caller = here.addContainer('caller', { labels: { 'mesh.attach': 'true' } })
+  const path = here.pathOf(caller)
+  const web = there.addContainer('web', { labels: { app: 'web' } })
+  await there.serveTcp(web, 80, 'web')
+  const vip = '10.253.0.5'
+  const services = [
+    service('web', ['8888:80'], { vip }),
+    service('each', ['1234:80'], { endpointMode: 'dnsrr', selector: { app: 'web' } }),
+  ]
+  two.containers = [web]
+  two.services = services
+  await two.pass()
+  const remote = told(two, web)
+  one.containers = [caller]
+  one.services = services
+  one.remote = [remote]
+  const doors = [
+    [here.client, here.addressIn('inet6'), 8888],
+    [here.host, addresses.inet6.loopback, 8888],
+    [path, ipv6(vipPool, vipPool6).address(vip), 80],
+    [path, ipv6('10.254.0.0/16', pool6).address(remote.address), 80],
+  ] as const
+  const tellOfIt = async (its: NodeIpv6 | null) => {
+    one.node = nodeOf(own, [own, { ...other, ipv6: its }])
+    await one.pass('fast')
+  }
+
+  for (const its of [null, { pool: 'fd4d:6573:99::/96', vipPool: null }])
+    t.test(`serves clients of IPv4, and refuses those of IPv6 at once: ${its?.pool ?? 'off'}`, async t => {
+      await tellOfIt(its)
+      t.equal((await here.ask(here.client, here.address, 8888)).name, 'web')
+      t.equal((await here.ask(path, vip, 80)).name, 'web')
+      for (const [from, address, port] of doors) {
+        const started = Date.now()
+        t.equal(await here.refusal(from, address, port), 'ECONNREFUSED', address)
+        t.ok(Date.now() - started < 1000, 'before a first packet is sent again')
+      }
+      t.notMatch(one.run('mesh', 'ip -6 route show table all'), /fd4d.*mesh-vxlan/)
+    })
+
+  t.test('serves those of IPv6 as soon as it has it where they look for it', async t => {
+    await tellOfIt({ pool: pool6, vipPool: vipPool6 })
+    for (const [from, address, port] of doors)
+      t.equal((await here.ask(from, address, port)).name, 'web', address)
+    t.strictSame(MeshNode.text(await one.pass()), [])
   })
 })
