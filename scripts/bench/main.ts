@@ -50,8 +50,16 @@ interface Result {
   readonly sections: readonly Section[]
 }
 
+/** What parts start in their namespaces: the test server, and datagrams.c. */
+function makePrograms(): void {
+  const stdio = ['ignore', 'inherit', 'inherit'] as const
+  spawnSync('scripts/image/make', ['--tar'], { stdio: [...stdio] })
+  spawnSync('cc', ['-O2', '-o', '.lab/datagrams', 'scripts/bench/datagrams.c'], { stdio: [...stdio] })
+}
+
 const native = kernelHasIpvs()
 mkdirSync('.lab', { recursive: true })
+makePrograms()
 const directory = mkdtempSync('.lab/bench-')
 const results: Result[] = []
 for (const part of parts.filter(({ name }) => names.length === 0 || names.includes(name))) {

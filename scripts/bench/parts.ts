@@ -4,7 +4,9 @@
 import { attach } from './attach.js'
 import { convergence } from './convergence.js'
 import { dns } from './dns.js'
+import { endpoints } from './endpoints.js'
 import { idle } from './idle.js'
+import { ports } from './ports.js'
 import { reconcile } from './reconcile.js'
 import type { Section } from './report.js'
 import { start } from './start.js'
@@ -59,6 +61,20 @@ export const parts: readonly Part[] = [
     needs: 'machine',
     limit: 300,
     run: dns,
+  },
+  {
+    name: 'ports',
+    about: "connections and throughput at 1 to 10,000 published ports, beside Docker's layout",
+    needs: 'kernel',
+    limit: 600,
+    run: ports,
+  },
+  {
+    name: 'endpoints',
+    about: 'how connections are spread over 1 to 1,000 endpoints, and what one costs',
+    needs: 'kernel',
+    limit: 300,
+    run: endpoints,
   },
   {
     name: 'traffic',

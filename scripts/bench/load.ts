@@ -1,0 +1,176 @@
+/**
+ * Traffic in short bursts, from whatever namespace: wrk for requests, iperf3 for bulk,
+ * a program of our own for datagrams (datagrams.c). Every burst tells what it moved and what the whole kernel spent on it,
+ * soft interrupts included, since a path's work is done by nobody's process.
+ */
+import { spawnSync } from 'node:child_process'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { runInNamespace } from '../../src/netlink/addon.js'
+import { runIn } from '../../test/helpers/namespaces.js'
+import { waitFor } from '../../test/helpers/wait.js'
+
+/** Figures of one burst by name. */
+export type Figures = Readonly<Record<string, number>>
+
+/** Connections at a time of `connections` and `requests`. */
+const clients = 16
+/** datagrams.c, compiled by main.ts. */
+export const counter = resolve('.lab/datagrams')
+
+/** Writes what a program can read; text that has a comma would be two fields. */
+const wrkReport = `done = function(summary, latency)
+  local e = summary.errors
+  io.write(string.format('FIGURES %d %d %d %d %d\\n', summary.requests, summary.duration,
+    latency:percentile(50), latency:percentile(99), e.connect + e.read + e.write + e.status + e.timeout))
+end
+`
+
+/** Processor time of the whole machine so far, seconds: all of it, and that of programs' own code. */
+function processor(): { busy: number; user: number } {
+  const [user = 0, nice = 0, system = 0, , , irq = 0, softirq = 0] = readFileSync('/proc/stat', 'latin1')
+    .split('\n')[0]!
+    .split(/\s+/)
+    .slice(1)
+    .map(ticks => Number(ticks) / 100) // USER_HZ, asm-generic/param.h
+  return { busy: user + nice + system + irq + softirq, user: user + nice }
+}
+
+/** Until the machine has had little to do for a second; 30 s at most. */
+export async function idleMachine(): Promise<void> {
+  for (let second = 0; second < 30; second++) {
+    const before = processor().busy
+    await sleep(1000)
+    if (processor().busy - before < 0.2) return
+  }
+}
+
+/** Until a server of HTTP answers there. */
+export async function answered(from: string, address: string, port: number): Promise<void> {
+  const argv = ['curl', '--silent', '--max-time', '2', `http://${address}:${port}/`]
+  await waitFor(() => runIn(from, argv) !== '', `an answer of ${address}:${port}`, 30)
+}
+
+interface Burst {
+  readonly output: string
+  /** Seconds of processor time. */
+  readonly busy: number
+  readonly user: number
+}
+
+function burst(from: string, program: string, args: readonly string[]): Burst {
+  const before = processor()
+  const { status, stdout, stderr, error } = runInNamespace(from, () =>
+    spawnSync(program, args, { encoding: 'utf8', timeout: 60_000, maxBuffer: 1e8 }),
+  )
+  const after = processor()
+  if (status !== 0)
+    throw new Error(`${program} ${args.join(' ')}: ${error ?? (stderr || stdout.slice(-1000))}`)
+  return { output: stdout, busy: after.busy - before.busy, user: after.user - before.user }
+}
+
+function wrk(from: string, url: string, seconds: number, headers: readonly string[]): Figures {
+  const script = join(tmpdir(), 'mesh-bench-wrk.lua')
+  writeFileSync(script, wrkReport)
+  const { output, busy, user } = burst(from, 'wrk', [
+    ...['-t', '1', '-c', String(clients), '-d', `${seconds}s`, '-s', script],
+    ...headers.flatMap(header => ['-H', header]),
+    url,
+  ])
+  const [count = 0, duration = 0, p50 = 0, p99 = 0, failed = 0] =
+    /FIGURES (.*)/.exec(output)?.[1]?.split(' ').map(Number) ?? []
+  if (count === 0 || failed > count / 1000) throw new Error(`${url}: ${failed} of ${count} failed: ${output}`)
+  return {
+    rate: count / (duration / 1e6),
+    count,
+    median: p50 / 1000,
+    p99: p99 / 1000,
+    /** Microseconds of processor time for one. */
+    cpu: (busy / count) * 1e6,
+    user: (user / count) * 1e6,
+  }
+}
+
+/** A new connection for each request. */
+export function connections(from: string, url: string, seconds: number): Figures {
+  return wrk(from, url, seconds, ['Connection: close'])
+}
+
+/** Requests on connections that are kept. */
+export function requests(from: string, url: string, seconds: number): Figures {
+  return wrk(from, url, seconds, [])
+}
+
+/** The answer of an iperf3 client, which is tried again while the server still clears up after another. */
+async function iperf3(from: string, args: readonly string[]): Promise<Burst> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return burst(from, 'iperf3', [...args, '--json'])
+    } catch (error) {
+      if (attempt === 5 || !String(error).includes('busy')) throw error
+      await sleep(200)
+    }
+  }
+}
+
+interface Streams {
+  readonly streams: number
+  readonly seconds: number
+}
+
+/** As much as will go, from the client to the server; Gbit/s. */
+export async function bulk(
+  from: string,
+  address: string,
+  port: number,
+  { streams, seconds }: Streams,
+): Promise<Figures> {
+  const args = ['-c', address, '-p', String(port), '-P', String(streams), '-t', String(seconds)]
+  const { output, busy, user } = await iperf3(from, args)
+  const { bytes, bits_per_second } = (JSON.parse(output) as BulkReport).end.sum_received
+  return { rate: bits_per_second / 1e9, cpu: busy / (bytes / 1e9), user: user / (bytes / 1e9) }
+}
+
+interface BulkReport {
+  readonly end: { readonly sum_received: { readonly bytes: number; readonly bits_per_second: number } }
+}
+
+/** Small datagrams as fast as the client can send; those that arrive in a second. */
+export function datagrams(from: string, address: string, port: number, seconds: number): Figures {
+  const { output, busy } = burst(from, counter, ['send', address, String(port), String(seconds)])
+  const [sent = 0, arrived = 0, took = 0] = output.split(' ').map(Number)
+  return { rate: arrived / took, lost: (100 * (sent - arrived)) / sent, cpu: (busy / arrived) * 1e6 }
+}
+
+/** One sample for each round, by whose it is and what it says. */
+export class Series {
+  private readonly samples = new Map<string, number[]>()
+
+  add(whose: string, figures: Figures): void {
+    for (const [name, value] of Object.entries(figures)) {
+      const key = `${whose}\n${name}`
+      this.samples.set(key, [...(this.samples.get(key) ?? []), value])
+    }
+  }
+
+  of(whose: string, figure: string): readonly number[] {
+    return this.samples.get(`${whose}\n${figure}`) ?? []
+  }
+}
+
+/** Measures each in turn, round after round, after a round that does not count. */
+export async function inTurn<Path extends { readonly name: string }>(
+  paths: readonly Path[],
+  rounds: number,
+  measure: (path: Path) => Figures | Promise<Figures>,
+): Promise<Series> {
+  const series = new Series()
+  for (let round = -1; round < rounds; round++)
+    for (const path of paths) {
+      const figures = await measure(path)
+      if (round >= 0) series.add(path.name, figures)
+    }
+  return series
+}

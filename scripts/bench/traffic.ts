@@ -1,0 +1,158 @@
+/**
+ * The data plane: the mesh beside Docker's own, HAProxy, nginx, a DNAT rule and the way
+ * without any of them, to one and the same container, in turn. On a machine of one
+ * processor (the lab is one) client, server and balancer share it: what a way adds to
+ * the direct one is the balancer's part.
+ */
+import { runIn } from '../../test/helpers/namespaces.js'
+import { bulk, connections, datagrams, idleMachine, inTurn, requests, type Series } from './load.js'
+import type { Options } from './parts.js'
+import { type Row, ratios, type Section } from './report.js'
+import { type Backend, client, SwarmStage, type Way } from './swarm-stage.js'
+
+/** Goals for the mesh against each way, as far as there are any. */
+const goals: Readonly<Record<string, number>> = { "Docker's mesh": 1.1, DNAT: 0.9 }
+const goalsOfConnections = { ...goals, HAProxy: 3, nginx: 3 }
+
+interface Scene {
+  readonly ways: readonly Way[]
+  readonly rounds: number
+  readonly seconds: number
+  /** `endpoint on the node`, … */
+  readonly where: string
+}
+
+function rowsOf(series: Series, { ways }: Scene, figure: string, unit: string, what = ''): Row[] {
+  return ways
+    .map(({ name }) => ({ name: `${name}${what}`, unit, samples: series.of(name, figure) }))
+    .filter(({ samples }) => samples.length > 0)
+}
+
+/** The mesh by each of the others. */
+function ratioRows(series: Series, { ways }: Scene, wanted: Readonly<Record<string, number>>): Row[] {
+  const mesh = series.of('mesh', 'rate')
+  return ways
+    .filter(({ name }) => name !== 'mesh' && series.of(name, 'rate').length > 0)
+    .map(({ name }) => ({
+      name: `mesh ÷ ${name}`,
+      unit: '×',
+      samples: ratios(mesh, series.of(name, 'rate')),
+      ...(wanted[name] === undefined ? {} : { atLeast: wanted[name] }),
+    }))
+}
+
+/** What a way takes more than the direct one, round by round. */
+function addedBy(series: Series, name: string, figure: string): number[] {
+  const direct = series.of('direct', figure)
+  return series.of(name, figure).map((value, round) => value - (direct[round] ?? Number.NaN))
+}
+
+function addedRows(series: Series, { ways }: Scene): Row[] {
+  const balancing = ways.filter(({ name }) => name !== 'direct')
+  return [
+    ...balancing.map(({ name }) => ({
+      name: `${name}: processor time added to the direct way`,
+      unit: 'µs',
+      samples: addedBy(series, name, 'cpu'),
+    })),
+    ...balancing
+      .filter(({ name }) => name !== 'mesh')
+      .map(({ name }) => ({
+        name: `what ${name} adds ÷ what the mesh adds`,
+        unit: '×',
+        samples: ratios(addedBy(series, name, 'cpu'), addedBy(series, 'mesh', 'cpu')),
+        ...(name === 'HAProxy' || name === 'nginx' ? { atLeast: 3 } : {}),
+      })),
+  ]
+}
+
+async function connectionSection(scene: Scene): Promise<Section> {
+  const { ways, rounds, seconds, where } = scene
+  const series = await inTurn(ways, rounds, ({ address, http }) =>
+    connections(client, `http://${address}:${http}/`, seconds),
+  )
+  return {
+    title: `New connections, one for each request; ${where}`,
+    rows: [
+      ...rowsOf(series, scene, 'rate', '/s'),
+      ...ratioRows(series, scene, goalsOfConnections),
+      ...rowsOf(series, scene, 'cpu', 'µs', ': processor time of a connection').slice(0, 1),
+      ...addedRows(series, scene),
+    ],
+  }
+}
+
+async function requestSection(scene: Scene): Promise<Section> {
+  const { ways, rounds, seconds, where } = scene
+  const series = await inTurn(ways, rounds, ({ address, http }) =>
+    requests(client, `http://${address}:${http}/`, seconds),
+  )
+  return {
+    title: `Requests on 16 kept connections; ${where}`,
+    rows: [
+      ...rowsOf(series, scene, 'rate', '/s'),
+      ...ratioRows(series, scene, goals),
+      ...rowsOf(series, scene, 'median', 'ms', ': half within'),
+      ...rowsOf(series, scene, 'p99', 'ms', ': 99 % within'),
+    ],
+  }
+}
+
+async function bulkSection(scene: Scene, streams: number, what: string): Promise<Section> {
+  const { ways, rounds, seconds, where } = scene
+  const series = await inTurn(ways, rounds, ({ address, load }) =>
+    bulk(client, address, load, { streams, seconds }),
+  )
+  return {
+    title: `Bulk, ${what}; ${where}`,
+    rows: [
+      ...rowsOf(series, scene, 'rate', 'Gbit/s'),
+      ...ratioRows(series, scene, goals),
+      ...rowsOf(series, scene, 'cpu', 's', ': processor time of a GB'),
+    ],
+  }
+}
+
+async function datagramSection(scene: Scene): Promise<Section> {
+  const { ways, rounds, seconds, where } = scene
+  const able = ways.filter((way): way is Way & { udp: number } => way.udp !== null)
+  const series = await inTurn(able, rounds, ({ address, udp }) => datagrams(client, address, udp, seconds))
+  return {
+    title: `Datagrams of 64 bytes; ${where}`,
+    rows: [
+      ...rowsOf(series, scene, 'rate', '/s'),
+      ...ratioRows(series, scene, goals),
+      ...rowsOf(series, scene, 'lost', '%', ': lost'),
+    ],
+  }
+}
+
+/** The client's link cuts what it sends to the size of a packet, as one does that has no offload; or no more. */
+function cutPackets(on: boolean): void {
+  runIn(client, ['ip', 'link', 'set', 'br0', 'gso_max_segs', on ? '1' : '65535'])
+}
+
+export async function traffic({ quick }: Options): Promise<Section[]> {
+  const stage = await SwarmStage.up({ nodes: quick ? 1 : 2 })
+  stage.startPeers()
+  const sections: Section[] = []
+  for (const backend of stage.backends) sections.push(...(await measure(stage, backend, quick)))
+  return sections
+}
+
+async function measure(stage: SwarmStage, backend: Backend, quick: boolean): Promise<Section[]> {
+  const ways = await stage.ways(backend)
+  await idleMachine()
+  const where = backend.node === stage.entry ? 'endpoint on the node' : 'endpoint on another node'
+  const scene: Scene = { ways, rounds: quick ? 2 : 3, seconds: 1, where }
+  const sections = [await connectionSection(scene), await requestSection(scene)]
+  if (!quick) {
+    sections.push(await bulkSection(scene, 1, 'one stream'))
+    sections.push(await bulkSection(scene, 8, 'eight streams'))
+  }
+  cutPackets(true)
+  sections.push(await bulkSection(scene, 1, 'one stream in packets of 1,500 bytes'))
+  cutPackets(false)
+  sections.push(await datagramSection(scene))
+  return sections
+}
