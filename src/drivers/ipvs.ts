@@ -5,13 +5,11 @@
 import { MeshError, type NetlinkError } from '../errors.js'
 import type { Change } from '../kernel/change.js'
 import type { Driver, Places } from '../kernel/driver.js'
-import {
-  type DestinationObject,
-  type DestinationReading,
-  type KernelObject,
-  keyOf,
-  type TimeoutsObject,
-  type VirtualServiceObject,
+import type {
+  DestinationObject,
+  ServiceMatch,
+  TimeoutsObject,
+  VirtualServiceObject,
 } from '../kernel/objects.js'
 import type { NetlinkConnection } from '../netlink/connection.js'
 import {
@@ -19,29 +17,31 @@ import {
   addService,
   deleteDestination,
   deleteService,
-  getTimeouts,
-  listDestinations,
-  listServices,
   setTimeouts,
   updateDestination,
   updateService,
 } from '../netlink/ipvs.js'
 import type { Request } from '../netlink/message.js'
-import { destinationConfiguration, destinationObject, keyOfService, serviceObject } from './ipvs-objects.js'
-import { Outcomes, placeIsGone } from './places.js'
+import { destinationConfiguration, keyOfService } from './ipvs-objects.js'
+import { IpvsSight } from './ipvs-sight.js'
+import { readTable } from './ipvs-table.js'
+import { Outcomes, pathOf, placeIsGone } from './places.js'
 import { loadModule } from './programs.js'
 import type { Sockets } from './sockets.js'
 
 type IpvsObject = VirtualServiceObject | DestinationObject | TimeoutsObject
 
 export function createIpvsDriver(sockets: Sockets): Driver {
+  const sight = new IpvsSight()
   return {
     name: 'ipvs',
     kinds: ['virtualService', 'destination', 'timeouts'],
     async observe(places) {
       if (!places.has('mesh')) return { objects: [] }
       try {
-        return await withIpvs(sockets, places, readAll)
+        return await withIpvs(sockets, places, connection =>
+          sight.observe(connection, () => readTable(pathOf(places, 'mesh'))),
+        )
       } catch (error) {
         if (placeIsGone(error)) return { objects: [] }
         throw error
@@ -49,6 +49,7 @@ export function createIpvsDriver(sockets: Sockets): Driver {
     },
     async apply(changes, places) {
       const outcomes = new Outcomes()
+      sight.forget(changes.flatMap(matchOf))
       try {
         await withIpvs(sockets, places, connection => applyAll(changes, connection, outcomes))
       } catch (error) {
@@ -57,6 +58,12 @@ export function createIpvsDriver(sockets: Sockets): Driver {
       return outcomes.list(changes)
     },
   }
+}
+
+/** The virtual service that a change concerns. */
+function matchOf({ object }: Change): ServiceMatch[] {
+  if (object.kind === 'virtualService') return [object.match]
+  return object.kind === 'destination' ? [object.service] : []
 }
 
 /** Runs with a connection to a kernel that has IPVS, loading its module if need be. Throws MESH_UNSUPPORTED. */
@@ -87,25 +94,6 @@ async function withIpvs<T>(
 
 function lacksIpvs(error: unknown): boolean {
   return error instanceof MeshError && error.code === 'MESH_UNSUPPORTED'
-}
-
-async function readAll(
-  connection: NetlinkConnection,
-): Promise<{ objects: KernelObject[]; readings: Map<string, DestinationReading> }> {
-  const services = await connection.dump(listServices())
-  const destinations = await connection.dumpAll(services.map(({ key }) => listDestinations(key)))
-  const found = services.map(serviceObject)
-  const objects: KernelObject[] = [...found]
-  const readings = new Map<string, DestinationReading>()
-  for (const [i, { match }] of found.entries())
-    for (const reading of destinations[i] ?? []) {
-      const object = destinationObject(match, reading)
-      objects.push(object)
-      readings.set(keyOf(object), { active: reading.active, inactive: reading.inactive })
-    }
-  const [timeouts] = await connection.get(getTimeouts())
-  if (timeouts) objects.push({ kind: 'timeouts', ...timeouts })
-  return { objects, readings }
 }
 
 /** All changes in batches, in order; those that found another state than was observed once more. */
