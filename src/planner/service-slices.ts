@@ -54,6 +54,7 @@ function placesOf<Item>(items: readonly Item[], condition: (item: Item) => boole
 }
 
 export class ServiceSlices {
+  private services: readonly MeshService[] = []
   private planned: readonly Planned[] = []
   /** Places of services that miss an address. */
   private incomplete: readonly number[] = []
@@ -71,38 +72,59 @@ export class ServiceSlices {
   /** `afresh`: something has changed that all of them depend on. */
   plan(services: readonly MeshService[], surroundings: ServiceSurroundings, afresh: boolean): void {
     const before = this.planned
-    const isSameList =
-      services.length === before.length &&
-      services.every((each, place) => each.service === before[place]!.value.service)
-    if (!isSameList) {
+    const places = this.changedPlaces(services, afresh)
+    this.services = services
+    if (places === null) {
       const former = new Map(before.map(each => [each.value.service.name, each]))
       const again = (service: MeshService) => {
         const was = former.get(service.service.name)
         return was?.value === service && was.complete && !afresh ? was : plan(service, surroundings, was)
       }
-      this.take(services.map(again))
+      this.planned = services.map(again)
       this.rearrange()
       return
     }
-    const places = new Set(afresh ? services.keys() : this.incomplete)
-    for (let place = 0; place < services.length; place++)
-      if (services[place] !== before[place]!.value) places.add(place)
-    if (places.size === 0) return
+    if (places.length === 0) return
     const next = before.slice()
-    for (const place of places) next[place] = plan(services[place]!, surroundings, before[place])
-    this.take(next)
-    if ([...places].some(place => next[place]!.needs !== before[place]!.needs)) this.sum()
+    const slices = this.layer.slices.slice()
+    const incomplete = new Set(this.incomplete)
+    let otherNeeds = false
+    for (const place of places) {
+      const planned = plan(services[place]!, surroundings, before[place])
+      next[place] = planned
+      slices[place] = planned.slice
+      otherNeeds ||= planned.needs !== before[place]!.needs
+      if (planned.complete) incomplete.delete(place)
+      else incomplete.add(place)
+    }
+    this.planned = next
+    this.incomplete = [...incomplete]
+    this.layer = this.layerOf(slices)
+    if (otherNeeds) this.sum()
   }
 
-  private take(planned: readonly Planned[]): void {
-    this.planned = planned
-    const slices = planned.map(({ slice }) => slice)
-    this.layer = { slices, nameOf: place => `service ${planned[place]!.value.service.name}` }
-    this.incomplete = placesOf(planned, ({ complete }) => !complete)
+  /** Places of services that have to be planned again; null: it is another list of services. */
+  private changedPlaces(services: readonly MeshService[], afresh: boolean): readonly number[] | null {
+    const before = this.services
+    if (services.length !== before.length) return null
+    const places = new Set(afresh ? services.keys() : this.incomplete)
+    for (let place = 0; place < services.length; place++) {
+      if (services[place] === before[place]) continue
+      if (services[place]!.service !== before[place]!.service) return null
+      places.add(place)
+    }
+    return [...places]
+  }
+
+  private layerOf(slices: readonly Slice[]): Layer {
+    const { planned } = this
+    return { slices, nameOf: place => `service ${planned[place]!.value.service.name}` }
   }
 
   /** Notes what follows from which services there are, and not from their endpoints. */
   private rearrange(): void {
+    this.layer = this.layerOf(this.planned.map(({ slice }) => slice))
+    this.incomplete = placesOf(this.planned, ({ complete }) => !complete)
     this.sum()
     this.directPlaces = placesOf(this.planned, ({ value }) => value.service.endpointMode === 'dnsrr')
   }
