@@ -11,7 +11,7 @@ export const layers = ['unit', 'kernel', 'mesh', 'swarm'] as const
 export type Layer = (typeof layers)[number]
 
 /** Longest time a file of the layer may take, seconds. In the lab programs start some ten times slower. */
-const limits: Record<Layer, number> = { unit: 60, kernel: 180, mesh: 240, swarm: 420 }
+const limits: Record<Layer, number> = { unit: 60, kernel: 180, mesh: 240, swarm: 900 }
 /** Longest life of one lab, seconds. */
 const labLimit = 1000
 

@@ -1,15 +1,17 @@
 /**
- * A swarm whose nodes are one mesh over an etcd in the world outside: for tests of the
- * swarm layer that publish by labels.
+ * A swarm whose nodes are one mesh over an etcd in the world outside, with meshd in its
+ * container on each: for tests of the swarm layer that publish by labels.
  */
 import { spawn } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Test } from 'tap'
-import { must, type Node, outside, type Running, startNodes } from './lab.js'
+import { Load } from './clients.js'
+import { must, type Node, outside, Running, startNodes } from './lab.js'
+import { asMeshd, docker, giveImage } from './meshd-container.js'
 import { NodeMesh } from './node-mesh.js'
-import { waitFor } from './wait.js'
+import { sleep, waitFor } from './wait.js'
 
 const endpoint = `http://${outside}:2379`
 
@@ -38,7 +40,6 @@ export class SwarmMesh {
     const etcd = spawn('etcd', options, { stdio: 'ignore' })
     const mesh = new SwarmMesh(await startNodes(count, { managers: count }), flags)
     t.teardown(() => {
-      for (const agent of mesh.agents.values()) agent.kill('SIGTERM')
       etcd.kill('SIGKILL')
       rmSync(directory, { recursive: true, force: true })
     })
@@ -49,6 +50,7 @@ export class SwarmMesh {
     await waitFor(async () => (await fetch(`${endpoint}/health`)).ok, 'etcd', 30)
     for (const node of mesh.nodes) {
       await must(['ip', 'addr', 'add', `${mesh.clientOf(node)}/24`, 'dev', 'br0'])
+      await giveImage(node, 'meshd:1')
       await mesh.startAgent(node)
     }
     return mesh
@@ -57,7 +59,12 @@ export class SwarmMesh {
   /** Back when the agent has made its first pass. */
   async startAgent(node: Node): Promise<void> {
     const flags = ['--store', 'etcd', '--etcd-endpoints', endpoint, '--lease', '4', ...this.flags]
-    const agent = node.start('node', '--enable-source-maps', 'dist/src/cli/meshd.js', ...flags)
+    const container = ['run', '--rm', '--name', 'meshd', ...asMeshd, 'meshd:1']
+    const agent = new Running(
+      spawn('scripts/nodes', ['cli', node.name, ...container, ...flags], {
+        stdio: ['ignore', 'pipe', 'pipe'],
+      }),
+    )
     this.agents.set(node, agent)
     await waitFor(
       async () => {
@@ -68,6 +75,12 @@ export class SwarmMesh {
       `the agent of ${node.name}`,
       120,
     )
+  }
+
+  /** Ends an agent by SIGKILL; back when its container is gone. */
+  async killAgent(node: Node): Promise<void> {
+    await docker(node, 'kill', 'meshd')
+    await this.agents.get(node)!.ended
   }
 
   of(node: Node): NodeMesh {
@@ -104,6 +117,51 @@ export class SwarmMesh {
   /** Until every node spreads new connections to the port over so many containers. */
   async settled(port: number, count: number, seconds = 60): Promise<void> {
     for (const node of this.nodes) await this.of(node).settled(port, count, seconds)
+  }
+
+  /**
+   * Works while each node gets 20 new connections a second to a port, of which so many may fail.
+   * The lab's one processor carries them beside all else.
+   */
+  async underLoad(
+    t: Test,
+    { port, allowed }: { readonly port: number; readonly allowed: number },
+    work: () => Promise<void>,
+  ): Promise<void> {
+    const loads = this.nodes.map(node => {
+      const options = { timeout: 20, localAddress: this.clientOf(node) }
+      return new Load([`http://${node.address}:${port}/`], 20, options)
+    })
+    const stop = () => Promise.all(loads.map(load => load.stop()))
+    t.teardown(stop)
+    await sleep(0.5)
+    const begun = performance.now()
+    await work()
+    const seconds = (performance.now() - begun) / 1000
+    await sleep(0.5)
+    const reports = await stop()
+    const failures = reports.flatMap(({ failures }) =>
+      failures.map(each => `${each.code} after ${Math.round(each.began - begun)} ms`),
+    )
+    const all = reports.reduce((sum, { ok, failed }) => sum + ok + failed, 0)
+    const slowest = Math.round(Math.max(...reports.map(each => each.slowest)))
+    t.comment(`${seconds.toFixed(1)} s, slowest answer ${slowest} ms, ${failures.length} of ${all} failed`)
+    t.same(failures.slice(allowed), [], `at most ${allowed} requests fail`)
+  }
+
+  /** Removes Swarm services; back when neither their tasks nor what the mesh knew of them is left. */
+  async removeServices(...names: string[]): Promise<void> {
+    const [one] = this.nodes as [Node]
+    for (const name of names) await one.docker.removeService(name).catch(() => {})
+    for (const node of this.nodes) {
+      const left = async () =>
+        (await node.docker.call<{ Labels: Record<string, string> }[]>('GET', '/containers/json')).some(
+          ({ Labels }) => names.includes(Labels['com.docker.swarm.service.name'] ?? ''),
+        )
+      await waitFor(async () => !(await left()), `the end of ${names.join(', ')} on ${node.name}`, 120)
+      const known = async () => (await this.of(node).client.list()).some(({ name }) => names.includes(name))
+      await waitFor(async () => !(await known()), `${node.name} to forget ${names.join(', ')}`, 30)
+    }
   }
 
   /** Nodes whose agent writes what labels declare, as far as the agents know themselves. */
