@@ -6,7 +6,7 @@
 import { networkInterfaces } from 'node:os'
 import { meshLink } from '../kernel/ownership.js'
 import type { ClusterNode, ClusterSnapshot, HostNode, Reach, RemoteContainer } from '../model/cluster.js'
-import type { Service } from '../model/service.js'
+import { isServed, type Service } from '../model/service.js'
 import type { ContainerSnapshot, Membership, Node, ServiceSnapshot } from '../model/snapshot.js'
 import { nodeAddress } from '../planner/addresses.js'
 import type { Inputs } from '../reconcile/reconcile.js'
@@ -64,11 +64,6 @@ export function combine(snapshots: ReadonlyMap<string, ServiceSnapshot>): Combin
   return { services, origins, clashes }
 }
 
-/** Whether anything leads to the service: it may have been declared only, and never so that it could be had. */
-function isServed({ ports, vip, endpointMode }: Service): boolean {
-  return ports.length > 0 || vip !== null || endpointMode === 'dnsrr'
-}
-
 /** What only one service may have: published ports, and a VIP. */
 function* holdingsOf(service: Service): Generator<string> {
   if (service.vip !== null) yield `VIP ${service.vip}`
@@ -92,8 +87,8 @@ export class Collected {
     declarations: null,
   }
   private combined: Combined = { services: [], origins: new Map(), clashes: [] }
-  /** Those that answer somewhere. */
-  private served: readonly Service[] = []
+  /** Those that answer somewhere, or whose containers have scopes by them. */
+  private counting: readonly Service[] = []
   private node: OwnNode
   private cluster: ClusterSnapshot = { nodes: [], containers: [] }
   private readonly silent = new SilentNodes()
@@ -117,7 +112,7 @@ export class Collected {
     this.waiting.delete(origin)
     this.snapshots.set(origin, snapshot)
     this.combined = combine(this.snapshots)
-    this.served = this.combined.services.filter(isServed)
+    this.counting = this.combined.services.filter(each => isServed(each) || each.scopes.length > 0)
   }
 
   putContainers(source: string, snapshot: ContainerSnapshot): void {
@@ -187,7 +182,7 @@ export class Collected {
     const nodes = new Map(this.cluster.nodes.map(node => [node.name, node]))
     const { snapshot } = this
     return {
-      services: this.served,
+      services: this.counting,
       containers: nodes.get(name)?.draining ? allLeaving(snapshot) : snapshot,
       remote: [...this.cluster.containers, ...this.silent.containers()].flatMap(container => {
         const node = nodes.get(container.node)

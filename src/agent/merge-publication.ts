@@ -5,7 +5,7 @@
  */
 import { formatRange, overlaps, type PortSpec } from '../model/ports.js'
 import type { Publication } from '../model/publication.js'
-import { defaultWeightedScheduler, type FixedEndpoint, type Service } from '../model/service.js'
+import { defaultWeightedScheduler, type FixedEndpoint, isServed, type Service } from '../model/service.js'
 import type { GivenField, ServiceFields } from '../model/service-fields.js'
 import { knowsWeights } from '../model/weights.js'
 
@@ -20,6 +20,13 @@ function samePublished(a: PortSpec, b: PortSpec): boolean {
 
 function sameEndpoint(a: FixedEndpoint, b: FixedEndpoint): boolean {
   return a.address === b.address && a.port === b.port
+}
+
+/** What was stored by that name; labels that only scope the containers of a Swarm service leave it to whoever wants it. */
+export function formerOf(services: readonly Service[], name: string): Service | undefined {
+  const former = services.find(each => each.name === name)
+  const isLeft = former?.declaredBy === 'swarm' && former.problems.length === 0 && !isServed(former)
+  return isLeft ? undefined : former
 }
 
 /** `publication` added to `former`; a port that is published again takes its new target. */

@@ -19,7 +19,7 @@ import type { PortKey, PublishOptions } from '../status/agent.js'
 import { sameRange } from '../status/find.js'
 import type { ApplyView, RemoveView } from '../status/views.js'
 import type { Loop } from './loop.js'
-import { keepChosen, mergePublication, withFields } from './merge-publication.js'
+import { formerOf, keepChosen, mergePublication, withFields } from './merge-publication.js'
 
 export interface PublisherOptions {
   readonly loop: Loop
@@ -154,7 +154,7 @@ export class Publisher {
       views.length = 0
       const settled: Service[] = []
       for (const publication of asked) {
-        const former = stored.find(each => each.name === publication.name)
+        const former = formerOf(stored, publication.name)
         this.refuseDeclared(former, `--label-add mesh.publish=${publication.ports.map(formatPort).join(',')}`)
         const others = this.others(stored.filter(each => !settled.some(({ name }) => name === each.name)))
         const wanted = { ...publication, ports: keepChosen(publication.ports, former) }
@@ -197,7 +197,7 @@ export class Publisher {
     let created = false
     let wanted = asked
     const [service] = await this.change([asked], services => {
-      const former = services.find(each => each.name === name)
+      const former = formerOf(services, name)
       created = former === undefined
       wanted = wish(former)
       checkService(wanted)

@@ -64,9 +64,14 @@ export function vipPart(input: ViewInput): VipPart {
   const { vip, ports, endpointMode, aliases, scopes, persistence, weights } = service
   return {
     vip,
-    vipPorts: vip === null && endpointMode === 'vip' ? [] : vipPortsOf(service).map(vipPortView),
+    vipPorts:
+      vip === null && (ports.length > 0 || endpointMode === 'vip')
+        ? []
+        : vipPortsOf(service).map(vipPortView),
     vipEndpoints:
-      vip === null && ports.length > 0 ? [] : endpoints.map(each => vipEndpoint(service, each, input)),
+      vip === null && (ports.length > 0 || endpointMode === 'vip')
+        ? []
+        : endpoints.map(each => vipEndpoint(service, each, input)),
     endpointMode,
     names: namesOf(service, input.domain),
     aliases,

@@ -4,10 +4,10 @@
  * that only what is new goes to the resolver's thread.
  */
 import { isDeepStrictEqual } from 'node:util'
-import { scopesOf } from '../model/callers.js'
+import { createScopes } from '../model/callers.js'
 import type { Container } from '../model/container.js'
 import type { Endpoint, MeshService } from '../model/mesh.js'
-import { composeProjectLabel } from '../model/service.js'
+import { composeProjectLabel, isServed } from '../model/service.js'
 import { vipPortsOf } from '../model/vip-ports.js'
 import type { Caller, NamedEndpoint, NamedService } from './named.js'
 
@@ -39,6 +39,7 @@ export function createNaming(): (
     const nextAddresses = new WeakMap<MeshService, readonly (string | null)[]>()
     for (const each of services) {
       const { name } = each.service
+      if (!isServed(each.service)) continue
       const own = each.endpoints.map(addresses.ofEndpoint)
       nextAddresses.set(each, own)
       const known = before.services.get(name)
@@ -46,7 +47,10 @@ export function createNaming(): (
       else named.set(name, sameOr(known, nameService(each, own, addresses.withTwin)))
     }
     addressesBefore = nextAddresses
-    before = { services: named, callers: callersOf(containers, addresses, before.callers) }
+    before = {
+      services: named,
+      callers: callersOf(containers, createScopes(services), addresses, before.callers),
+    }
     return before
   }
 }
@@ -80,15 +84,17 @@ function nameService(
 
 function callersOf(
   containers: readonly Container[],
+  scopesOf: (container: Container) => readonly string[],
   { ofContainer, withTwin }: Addresses,
   before: ReadonlyMap<string, Caller>,
 ): Map<string, Caller> {
   const callers = new Map<string, Caller>()
-  for (const { id, labels, addresses, network } of containers) {
+  for (const container of containers) {
+    const { id, labels, addresses, network } = container
     const owner = network.startsWith('container:') ? network.slice('container:'.length) : id
     const onMesh = ofContainer(owner)
     const caller: Caller = {
-      scopes: scopesOf(labels),
+      scopes: scopesOf(container),
       project: labels[composeProjectLabel] ?? null,
     }
     for (const address of [...addresses, ...(onMesh === null ? [] : withTwin(onMesh))]) {

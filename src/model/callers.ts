@@ -1,10 +1,12 @@
 /**
- * Who may call services that have scopes: containers that share one of them. Pure.
+ * Who may call services that have scopes: containers that share one of them, by their own
+ * label or by a service that they answer for. Pure.
  */
 import type { Container } from './container.js'
+import type { Service } from './service.js'
 
 /** Label of a calling container: its scopes, separated by commas. */
-export const scopeLabel = 'mesh.scope'
+const scopeLabel = 'mesh.scope'
 
 /** A container of this node, as a caller. */
 export interface Caller {
@@ -16,19 +18,39 @@ export interface Caller {
   readonly attached: boolean
 }
 
-export function scopesOf(labels: Readonly<Record<string, string>>): string[] {
-  return (labels[scopeLabel] ?? '').split(',').flatMap(scope => scope.trim() || [])
+/** A service with those that answer for it, by id. */
+interface Answered {
+  readonly service: Pick<Service, 'scopes'>
+  readonly endpoints: readonly { readonly id: string }[]
+}
+
+/** A function from a container to its scopes as a caller, each once. */
+export function createScopes(services: Iterable<Answered>): (container: Container) => readonly string[] {
+  const byEndpoint = new Map<string, string[]>()
+  for (const { service, endpoints } of services) {
+    if (service.scopes.length === 0) continue
+    for (const { id } of endpoints) {
+      const scopes = byEndpoint.get(id) ?? []
+      scopes.push(...service.scopes)
+      byEndpoint.set(id, scopes)
+    }
+  }
+  return ({ id, labels }) => {
+    const own = (labels[scopeLabel] ?? '').split(',').flatMap(scope => scope.trim() || [])
+    return [...new Set([...own, ...(byEndpoint.get(id) ?? [])])]
+  }
 }
 
 /** Callers by scope. Those that use the node's own network are nobody in particular, and have none. */
 export function callersByScope(
   containers: readonly Container[],
+  scopesOf: (container: Container) => readonly string[],
   ownerOf: (container: Container) => Container | null,
   isAttached: (id: string) => boolean,
 ): ReadonlyMap<string, ReadonlyMap<string, Caller>> {
   const byScope = new Map<string, Map<string, Caller>>()
   for (const container of containers) {
-    const scopes = scopesOf(container.labels)
+    const scopes = scopesOf(container)
     const owner = scopes.length === 0 ? null : ownerOf(container)
     if (!owner || owner.network === 'host') continue
     const { id, addresses } = owner

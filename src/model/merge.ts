@@ -3,7 +3,7 @@
  * remembers the one before, and looks again only at services that something has happened to.
  */
 import { isDeepStrictEqual } from 'node:util'
-import { type Caller, callersByScope, callersIn } from './callers.js'
+import { type Caller, callersByScope, callersIn, createScopes } from './callers.js'
 import type { HostNode, RemoteContainer } from './cluster.js'
 import type { Container, Selectable } from './container.js'
 import { ContainerIndex, ServiceIndex } from './container-index.js'
@@ -19,7 +19,7 @@ import {
 } from './find-endpoints.js'
 import { type Attachment, attachLabel, type Endpoint, type Mesh, type MeshService } from './mesh.js'
 import { formatRange, type PortRange } from './ports.js'
-import type { Service } from './service.js'
+import { isServed, type Service } from './service.js'
 import type { ContainerSnapshot, Node } from './snapshot.js'
 import { vipPortsOf } from './vip-ports.js'
 
@@ -203,7 +203,10 @@ class Merge {
       const owner = stateOfContainer(container) && networkOwner(container, index.byId)
       if (owner && owner.network !== 'host') attach(owner)
     }
-    const local = [...this.local].sort((a, b) => a - b).map(place => this.merged[place]!)
+    const local = [...this.local]
+      .sort((a, b) => a - b)
+      .map(place => this.merged[place]!)
+      .filter(({ service }) => isServed(service))
     for (const { endpoints } of local)
       for (const { attachment } of endpoints) if (attachment !== null) attach(index.byId.get(attachment)!)
     for (const [id, udpPorts] of udpPortsOf(local)) next.set(id, { ...next.get(id)!, udpPorts })
@@ -224,6 +227,7 @@ class Merge {
     if (this.scoped.length === 0) return changed
     const byScope = callersByScope(
       [...index.byId.values()],
+      createScopes(this.scoped.map(place => this.merged[place]!)),
       container => networkOwner(container, index.byId),
       id => attached.has(id),
     )

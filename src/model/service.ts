@@ -101,6 +101,14 @@ export interface Service {
   readonly problems: readonly string[]
 }
 
+/**
+ * Whether anything leads to the service. Nothing does where it was declared, but never so
+ * that it could be had, or where its labels say no more than what scopes its containers have.
+ */
+export function isServed({ ports, vip, endpointMode }: Service): boolean {
+  return ports.length > 0 || vip !== null || endpointMode === 'dnsrr'
+}
+
 export const defaultScheduler: Scheduler = 'rr'
 /** Where there are weights. */
 export const defaultWeightedScheduler: Scheduler = 'wrr'

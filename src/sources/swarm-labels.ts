@@ -13,7 +13,8 @@
  *   mesh.scheduler      lc
  *   mesh.drain          2m
  *
- * Without one of the first four the others mean nothing. Pure.
+ * Without one of the first four the others mean nothing, but for mesh.scope: its containers
+ * have these scopes as callers, though nothing leads to them. Pure.
  */
 import { InputError } from '../errors.js'
 import { type Declaration, publishLabel } from '../model/declaration.js'
@@ -50,14 +51,18 @@ export function parseLabels(name: string, labels: Readonly<Record<string, string
 
   const publish = labels[publishLabel]
   const text = textOfLabels(label => labels[label])
-  if (!isAsked(text, publish)) return problems.length === 0 ? null : { name, publication: null, problems }
+  const isServed = isAsked(text, publish)
+  if (!isServed && text.scopes === undefined)
+    return problems.length === 0 ? null : { name, publication: null, problems }
   const ports = read(publishLabel, () => publish?.split(',').map(parsePortSpec))
   const publication = publicationOf(name, {
-    ...parseFields(text, readField),
+    ...(isServed
+      ? parseFields(text, readField)
+      : { ...parseFields({ scopes: text.scopes }, readField), vip: 'none' }),
     selector: { [swarmServiceLabel]: name },
     ...(ports && { ports }),
   })
-  if (problems.length === 0) read(null, () => checkService(publication))
+  if (problems.length === 0 && isServed) read(null, () => checkService(publication))
   return problems.length === 0 ? { name, publication, problems } : { name, publication: null, problems }
 }
 

@@ -162,7 +162,12 @@ t.test('who gets the connections of a VIP', async t => {
     for (const caller of [team, member])
       t.match(await topology.ask(pathOf(caller), vip, 80), { name: /one|two|three/ }, caller.name)
     const started = Date.now()
-    for (const path of [pathOf(stranger), pathOf(outsider), pathOf(endpoints[0]!), host])
+    t.match(
+      await topology.ask(pathOf(endpoints[0]!), vip, 80),
+      { name: /one|two|three/ },
+      'its own endpoints share its scopes',
+    )
+    for (const path of [pathOf(stranger), pathOf(outsider), host])
       t.equal(await topology.refusal(path, vip, 80), 'ECONNREFUSED')
     t.ok(Date.now() - started < 4000, 'refused, not swallowed')
     t.throws(() => runIn(pathOf(outsider), ['busybox', 'ping', '-c', '1', '-W', '2', vip]))

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { keepChosen, mergePublication, withFields } from '../../../src/agent/merge-publication.js'
+import { formerOf, keepChosen, mergePublication, withFields } from '../../../src/agent/merge-publication.js'
 import { formatPort, parsePortSpec } from '../../../src/model/ports.js'
 import { publicationOf } from '../../../src/model/publication.js'
 import type { Service } from '../../../src/model/service.js'
@@ -43,6 +43,16 @@ t.test('publishing again leaves VIP, names and scopes alone, unless they are giv
   })
   t.equal(mergePublication(asked, { ...former, vip: null }, new Set()).vip, 'none', 'it was to have none')
   t.equal(mergePublication({ ...asked, vip: 'auto' }, { ...former, vip: null }, new Set(['vip'])).vip, 'auto')
+})
+
+t.test('labels that only scope containers keep nobody from publishing their service', async t => {
+  const stored: Service = { ...serviceWith('8888:80'), vip: null, declaredBy: 'swarm', problems: [] }
+  t.equal(formerOf([stored], 'web'), stored)
+  t.equal(formerOf([stored], 'other'), undefined)
+  const scoping = { ...stored, ports: [], scopes: ['team-a'] }
+  t.equal(formerOf([scoping], 'web'), undefined)
+  const wrong = { ...scoping, problems: ['label mesh.publish: no'] }
+  t.equal(formerOf([wrong], 'web'), wrong, 'labels that are wrong mean to declare it')
 })
 
 t.test('setting changes what is given and nothing else', async t => {

@@ -99,6 +99,17 @@ t.test('what stays the same is the same object', async t => {
   onMesh.set('a', '10.254.0.3')
 })
 
+t.test(
+  'callers have the scopes of the services they answer for, and those are named if anything leads there',
+  async t => {
+    const one = mesh({ vip: '10.253.0.7', scopes: ['team-a'] }, [endpoint('a')])
+    const caller = mesh({ name: 'caller', ports: [], vip: null, scopes: ['team-b'] }, [endpoint('a')])
+    const { services, callers } = createNaming()([one, caller], [container('a')], addresses)
+    t.strictSame([...services.keys()], ['shop/web'])
+    t.strictSame(callers.get('10.254.0.3')?.scopes, ['team-a', 'team-b'])
+  },
+)
+
 t.test('callers by each address they have', async t => {
   const { callers } = createNaming()(
     [],

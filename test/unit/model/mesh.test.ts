@@ -101,6 +101,29 @@ t.test('a scoped service has callers: containers of the node that share a scope'
   t.strictSame(service2?.callers, [], 'a service without scopes needs none')
 })
 
+t.test('what answers for a service has its scopes as a caller', async t => {
+  const db = container('db', { labels: { app: 'db' } })
+  const worker = container('worker', { labels: { app: 'worker' } })
+  const plain = container('plain')
+  const { services, attachments } = merged(
+    [
+      service({ name: 'db', selector: { app: 'db' }, ports: [], vip, scopes: ['a'] }),
+      service({ name: 'worker', selector: { app: 'worker' }, ports: [], vip: null, scopes: ['a', 'b'] }),
+    ],
+    [db, worker, plain],
+  )
+  const callers = services[0]?.callers.map(({ id, attached }) => ({ id, attached }))
+  t.strictSame(callers, [
+    { id: db.id, attached: true },
+    { id: worker.id, attached: false },
+  ])
+  t.strictSame(
+    attachments.map(({ id }) => id),
+    [db.id],
+    'for its scopes alone nobody is attached',
+  )
+})
+
 t.test('what did not change is the same object as before, callers and weights included', async t => {
   const merge = createMerge()
   const services = [service({ vip, scopes: ['a'], weights: [parseWeight('app=web:3')] })]

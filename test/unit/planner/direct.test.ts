@@ -92,6 +92,8 @@ t.test('with a scope, by callers that share it', async t => {
   const scoped = service('one', ['80'], { scopes: ['team'] })
   t.strictSame(direct(plan([scoped], [web, friend])), {
     'direct 10.254.0.3': [
+      'mesh-allowed 172.17.0.2,10.254.0.3',
+      'mesh-allowed 10.254.0.3,10.254.0.3',
       'mesh-allowed 172.17.0.3,10.254.0.3',
       'mesh-scoped 10.254.0.3',
       'mesh-direct 10.254.0.3,tcp:80',

@@ -122,7 +122,7 @@ t.test('persistence over several ports is one virtual service by fwmark', async 
   )
 })
 
-t.test('a scoped service is for those containers of the node that share a scope', async t => {
+t.test('a scoped service is for its endpoints and others of the node that share a scope', async t => {
   const labels = { 'mesh.scope': 'a' }
   const caller = container('caller', { labels, addresses: ['172.17.0.9', '172.18.0.9'] })
   const attached = container('attached', { labels: { ...labels, 'mesh.attach': 'true' } })
@@ -131,6 +131,8 @@ t.test('a scoped service is for those containers of the node that share a scope'
   t.strictSame(
     given.filter(line => line.includes('ipset')),
     [
+      'mesh: ipset add mesh-allowed 172.17.0.2,10.253.0.5',
+      'mesh: ipset add mesh-allowed 10.254.0.4,10.253.0.5',
       'mesh: ipset add mesh-allowed 172.17.0.9,10.253.0.5',
       'mesh: ipset add mesh-allowed 172.18.0.9,10.253.0.5',
       'mesh: ipset add mesh-allowed 10.254.0.3,10.253.0.5',
@@ -148,6 +150,7 @@ t.test('VIPs of IPv6 lie in their own pool as far in as those of IPv4', async t 
   t.strictSame(
     ofService(service(['80'], { scopes: ['a'] }), [web], changed).filter(line => line.includes('fd4d')),
     [
+      'mesh: ipset add mesh-allowed6 fd4d:6573:68::3,fd4d:6573:69::5',
       'mesh: ipset add mesh-scoped6 fd4d:6573:69::5',
       'mesh: ipvsadm -A -t [fd4d:6573:69::5]:80 -s rr',
       'mesh: ipvsadm -a -t [fd4d:6573:69::5]:80 -r [fd4d:6573:68::3]:80 -m -w 1',

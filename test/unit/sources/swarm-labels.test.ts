@@ -67,12 +67,29 @@ t.test('without any of mesh.publish, mesh.vip, mesh.port and dnsrr nothing is de
   for (const [label, value] of [
     ['vip', 'none'],
     ['endpoint-mode', 'vip'],
-    ['scope', 'a'],
   ])
     t.equal(parseLabels('web', { [`mesh.${label}`]: value ?? '' }), null)
   t.equal(parseLabels('web', {}), null)
   t.equal(parseLabels('web', { app: 'web', 'mesh.drain': 'soon' }), null)
   t.equal(parseLabels('web', { meshed: 'yes', 'com.mesh.publish': '1:1' }), null)
+})
+
+t.test('a scope alone is that of its containers, to which nothing leads', async t => {
+  t.match(parseLabels('web', { 'mesh.scope': 'a,b', 'mesh.drain': '2m' }), {
+    problems: [],
+    publication: {
+      ports: [],
+      vip: 'none',
+      vipPorts: [],
+      drain: 30,
+      scopes: ['a', 'b'],
+      selector: { 'com.docker.swarm.service.name': 'web' },
+    },
+  })
+  t.match(parseLabels('web', { 'mesh.scope': '', 'mesh.vip': 'none' }), {
+    publication: null,
+    problems: [/^label mesh\.scope: "": this is no name of a scope/],
+  })
 })
 
 t.test('every wrong label is told with its name and what to write instead', async t => {
