@@ -8,9 +8,8 @@
  *   PREFIX/containers/NAME/ID       under the node's lease: one of its containers
  *   PREFIX/leaders/ROLE             under the node's lease: name of the node that has a role
  */
-import { isDeepStrictEqual } from 'node:util'
 import { z } from 'zod'
-import type { ClusterNode, ClusterSnapshot, NodeRecord, RemoteContainer } from '../model/cluster.js'
+import type { NodeRecord, RemoteContainer } from '../model/cluster.js'
 import type { OwnContainer } from './cluster.js'
 import type { KeyValue } from './etcd-wire.js'
 
@@ -94,126 +93,10 @@ function parse<Schema extends z.ZodType>(schema: Schema, text: string): z.output
   }
 }
 
-/**
- * Builds snapshots one after the other; what did not change keeps its identity, and
- * each key is parsed once per value.
- */
-export class SnapshotBuilder {
-  readonly #keys: ClusterKeys
-  #parsed = new WeakMap<KeyValue, RemoteContainer>()
-  #alives = new WeakMap<KeyValue, Alive | null>()
-  #nodes = new Map<string, ClusterNode>()
-  #containers = new Map<string, readonly RemoteContainer[]>()
-  #last: ClusterSnapshot | null = null
-
-  constructor(keys: ClusterKeys) {
-    this.#keys = keys
-  }
-
-  get last(): ClusterSnapshot | null {
-    return this.#last
-  }
-
-  /**
-   * `spare`: whether a node that was live is to be shown as it last was although it is
-   * gone from etcd; `spared` tells whether there was one. The snapshot is the former
-   * object when nothing changed.
-   */
-  build(
-    entries: ReadonlyMap<string, KeyValue>,
-    spare: (name: string) => boolean,
-  ): { readonly snapshot: ClusterSnapshot; readonly spared: boolean } {
-    const keys = this.#keys
-    let spared = false
-    const nodes = new Map<string, ClusterNode>()
-    const told = new Map<string, RemoteContainer[]>()
-    for (const [key, entry] of entries) {
-      if (key.startsWith(keys.nodes)) {
-        const name = key.slice(keys.nodes.length)
-        const place = placeOf(entry)
-        if (!place) continue
-        const was = this.#nodes.get(name)
-        const alive = entries.get(keys.alive(name))
-        const isSpared = !alive && was?.live === true && was.number === place.number && spare(name)
-        const node = {
-          ...recordOf(name, place),
-          draining: place.draining,
-          live: alive !== undefined || isSpared,
-          told: alive ? (this.#alive(alive)?.told ?? true) : isSpared && was.told,
-        }
-        spared ||= isSpared
-        nodes.set(name, isDeepStrictEqual(was, node) ? was! : node)
-      } else if (key.startsWith(keys.allContainers)) {
-        const container = this.#container(key.slice(keys.allContainers.length), entry)
-        if (!container) continue
-        const list = told.get(container.node)
-        if (list) list.push(container)
-        else told.set(container.node, [container])
-      }
-    }
-    for (const [name, was] of this.#nodes)
-      if (was.live && !nodes.has(name) && spare(name)) {
-        nodes.set(name, was)
-        spared = true
-      }
-    const containers = new Map<string, readonly RemoteContainer[]>()
-    for (const { name, live } of nodes.values()) {
-      const was = this.#containers.get(name)
-      // A node that is spared has no lease, and its containers are not there for the same reason.
-      const list = entries.has(keys.alive(name)) ? (told.get(name) ?? []) : live ? (was ?? []) : []
-      list.length > 0 && containers.set(name, was && sameList(was, list) ? was : merged(was, list))
-    }
-    return { snapshot: this.#keep(nodes, containers), spared }
-  }
-
-  #keep(
-    nodes: Map<string, ClusterNode>,
-    containers: Map<string, readonly RemoteContainer[]>,
-  ): ClusterSnapshot {
-    this.#nodes = nodes
-    this.#containers = containers
-    const next = {
-      nodes: [...nodes.values()].sort((a, b) => a.number - b.number),
-      containers: [...containers.keys()].sort().flatMap(name => containers.get(name)!),
-    }
-    const was = this.#last
-    if (!was || !sameList(was.nodes, next.nodes) || !sameList(was.containers, next.containers))
-      this.#last = next
-    return this.#last!
-  }
-
-  #alive(entry: KeyValue): Alive | null {
-    const known = this.#alives.get(entry)
-    if (known !== undefined) return known
-    const alive = aliveOf(entry)
-    this.#alives.set(entry, alive)
-    return alive
-  }
-
-  /** `path`: `NODE/ID`. */
-  #container(path: string, entry: KeyValue): RemoteContainer | null {
-    const known = this.#parsed.get(entry)
-    if (known) return known
-    const slash = path.indexOf('/')
-    const form = parse(containerForm, entry.value)
-    if (slash < 0 || !form) return null
-    const container = { node: path.slice(0, slash), id: path.slice(slash + 1), ...form }
-    this.#parsed.set(entry, container)
-    return container
-  }
-}
-
-function sameList<Item>(a: readonly Item[], b: readonly Item[]): boolean {
-  return a.length === b.length && a.every((item, i) => item === b[i])
-}
-
-/** The list by id, with former objects in place of equal new ones: a key may be written again as it was. */
-function merged(was: readonly RemoteContainer[] | undefined, list: readonly RemoteContainer[]) {
-  const former = new Map(was?.map(container => [container.id, container]))
-  const next = list.map(container => {
-    const known = former.get(container.id)
-    return known && isDeepStrictEqual(known, container) ? known : container
-  })
-  next.sort((a, b) => (a.id < b.id ? -1 : 1))
-  return was && sameList(was, next) ? was : next
+/** `path`: `NODE/ID`. */
+export function containerOf(path: string, entry: KeyValue): RemoteContainer | null {
+  const slash = path.indexOf('/')
+  const form = parse(containerForm, entry.value)
+  if (slash < 0 || !form) return null
+  return { node: path.slice(0, slash), id: path.slice(slash + 1), ...form }
 }

@@ -16,19 +16,21 @@ import { randomUUID } from 'node:crypto'
 import { MeshError, reasonOf } from '../errors.js'
 import type { ClusterNode, ClusterSnapshot, NodeRecord } from '../model/cluster.js'
 import type { Claim, Cluster, OwnContainer } from './cluster.js'
-import { aliveOf, aliveValue, clusterKeys, containerValue, SnapshotBuilder } from './cluster-keys.js'
+import { aliveOf, aliveValue, clusterKeys, containerValue } from './cluster-keys.js'
 import type { EtcdClient } from './etcd-client.js'
 import { EtcdLease } from './etcd-lease.js'
 import { claimPlace, giveBack, markDraining } from './etcd-places.js'
 import type { Replica } from './etcd-replica.js'
 import { giveRoleUp, takeRole } from './etcd-roles.js'
 import { type Compare, EtcdError, grpc, type Operation, put, relet, remove, unchanged } from './etcd-wire.js'
+import { SnapshotBuilder } from './snapshot-builder.js'
 import type { Fence } from './store.js'
 
 /** Containers told in one transaction. */
 const batch = 500
 /** After a restart: how long what the former agent told stays without being told again, seconds. */
 const bridge = 10
+const noKeys: ReadonlySet<string> = new Set()
 /** Between two attempts to tell what could not be told, milliseconds. */
 const retryGap = 300
 
@@ -81,7 +83,7 @@ export class EtcdCluster implements Cluster {
     this.#listener = listener
     this.#onTrouble = onTrouble
     this.#replica.listen({
-      onChange: () => this.#deliver(),
+      onChange: keys => this.#deliver(keys),
       onTrouble: error => {
         this.#replicaTrouble = error
         if (error === null) {
@@ -350,7 +352,8 @@ export class EtcdCluster implements Cluster {
     this.#spareUntil = performance.now() + (this.#seconds + 1) * 1000
   }
 
-  #deliver(): void {
+  /** `keys`: what has changed in the replica; null: anything. */
+  #deliver(keys: ReadonlySet<string> | null = noKeys): void {
     if (!this.#replica.known) return
     const before = this.#builder.last
     const own = this.#own
@@ -361,6 +364,7 @@ export class EtcdCluster implements Cluster {
     const { snapshot, spared } = this.#builder.build(
       this.#replica.entries,
       name => spare || name === own?.record.name,
+      keys,
     )
     if (spared) this.#later(250, () => this.#deliver())
     if (snapshot !== before) this.#listener?.(snapshot)
