@@ -32,8 +32,8 @@ function served(mesh: MeshNode, { port, count }: Way): number[] {
 }
 
 export async function endpoints({ quick }: Options): Promise<Section[]> {
-  const rounds = quick ? 2 : 5
-  const seconds = quick ? 1 : 2
+  const rounds = quick ? 3 : 9
+  const seconds = 1
   const topology = new Topology()
   const mesh = await MeshNode.create(topology)
   const server = topology.addContainer('server')

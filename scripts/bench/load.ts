@@ -28,22 +28,22 @@ const wrkReport = `done = function(summary, latency)
 end
 `
 
-/** Processor time of the whole machine so far, seconds: all of it, and that of programs' own code. */
-function processor(): { busy: number; user: number } {
+/** Processor time of the whole machine so far, seconds. */
+function processor(): number {
   const [user = 0, nice = 0, system = 0, , , irq = 0, softirq = 0] = readFileSync('/proc/stat', 'latin1')
     .split('\n')[0]!
     .split(/\s+/)
     .slice(1)
     .map(ticks => Number(ticks) / 100) // USER_HZ, asm-generic/param.h
-  return { busy: user + nice + system + irq + softirq, user: user + nice }
+  return user + nice + system + irq + softirq
 }
 
 /** Until the machine has had little to do for a second; 30 s at most. */
 export async function idleMachine(): Promise<void> {
   for (let second = 0; second < 30; second++) {
-    const before = processor().busy
+    const before = processor()
     await sleep(1000)
-    if (processor().busy - before < 0.2) return
+    if (processor() - before < 0.2) return
   }
 }
 
@@ -57,7 +57,6 @@ interface Burst {
   readonly output: string
   /** Seconds of processor time. */
   readonly busy: number
-  readonly user: number
 }
 
 function burst(from: string, program: string, args: readonly string[]): Burst {
@@ -65,17 +64,19 @@ function burst(from: string, program: string, args: readonly string[]): Burst {
   const { status, stdout, stderr, error } = runInNamespace(from, () =>
     spawnSync(program, args, { encoding: 'utf8', timeout: 60_000, maxBuffer: 1e8 }),
   )
-  const after = processor()
+  const busy = processor() - before
   if (status !== 0)
     throw new Error(`${program} ${args.join(' ')}: ${error ?? (stderr || stdout.slice(-1000))}`)
-  return { output: stdout, busy: after.busy - before.busy, user: after.user - before.user }
+  return { output: stdout, busy }
 }
 
 function wrk(from: string, url: string, seconds: number, headers: readonly string[]): Figures {
   const script = join(tmpdir(), 'mesh-bench-wrk.lua')
   writeFileSync(script, wrkReport)
-  const { output, busy, user } = burst(from, 'wrk', [
-    ...['-t', '1', '-c', String(clients), '-d', `${seconds}s`, '-s', script],
+  // wrk counts whole seconds by itself, but reports when it is interrupted.
+  const { output, busy } = burst(from, 'timeout', [
+    ...['--preserve-status', '--signal=INT', String(seconds), 'wrk', '-d', '60s'],
+    ...['-t', '1', '-c', String(clients), '-s', script],
     ...headers.flatMap(header => ['-H', header]),
     url,
   ])
@@ -89,7 +90,6 @@ function wrk(from: string, url: string, seconds: number, headers: readonly strin
     p99: p99 / 1000,
     /** Microseconds of processor time for one. */
     cpu: (busy / count) * 1e6,
-    user: (user / count) * 1e6,
   }
 }
 
@@ -128,9 +128,9 @@ export async function bulk(
   { streams, seconds }: Streams,
 ): Promise<Figures> {
   const args = ['-c', address, '-p', String(port), '-P', String(streams), '-t', String(seconds)]
-  const { output, busy, user } = await iperf3(from, args)
+  const { output, busy } = await iperf3(from, args)
   const { bytes, bits_per_second } = (JSON.parse(output) as BulkReport).end.sum_received
-  return { rate: bits_per_second / 1e9, cpu: busy / (bytes / 1e9), user: user / (bytes / 1e9) }
+  return { rate: bits_per_second / 1e9, cpu: busy / (bytes / 1e9) }
 }
 
 interface BulkReport {
@@ -160,17 +160,14 @@ export class Series {
   }
 }
 
-/** Measures each in turn, round after round, after a round that does not count. */
+/** Measures each in turn, round after round. */
 export async function inTurn<Path extends { readonly name: string }>(
   paths: readonly Path[],
   rounds: number,
   measure: (path: Path) => Figures | Promise<Figures>,
 ): Promise<Series> {
   const series = new Series()
-  for (let round = -1; round < rounds; round++)
-    for (const path of paths) {
-      const figures = await measure(path)
-      if (round >= 0) series.add(path.name, figures)
-    }
+  for (let round = 0; round < rounds; round++)
+    for (const path of paths) series.add(path.name, await measure(path))
   return series
 }

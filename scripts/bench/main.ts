@@ -69,7 +69,9 @@ for (const part of parts.filter(({ name }) => names.length === 0 || names.includ
   const file = `${directory}/${part.name}.json`
   const flags = words.includes('--quick') ? ['--quick'] : []
   const node = ['node', '--expose-gc', '--enable-source-maps', 'dist/scripts/bench/part.js']
-  const [program = '', ...args] = [...argv, ...node, part.name, file, ...flags]
+  // What else this machine does is no part of what is measured.
+  const first = process.getuid?.() === 0 ? ['nice', '-n', '-15'] : []
+  const [program = '', ...args] = [...first, ...argv, ...node, part.name, file, ...flags]
   const { status } = spawnSync(program, args, { stdio: ['ignore', 'inherit', 'inherit'] })
   if (status !== 0 || !existsSync(file)) {
     console.log(`**${part.name} failed** with exit status ${status}\n`)

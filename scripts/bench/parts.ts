@@ -9,8 +9,10 @@ import { idle } from './idle.js'
 import { ports } from './ports.js'
 import { reconcile } from './reconcile.js'
 import type { Section } from './report.js'
+import { scale } from './scale.js'
 import { start } from './start.js'
 import { traffic } from './traffic.js'
+import { vip } from './vip.js'
 import { wayBack } from './way-back.js'
 
 export interface Options {
@@ -82,6 +84,21 @@ export const parts: readonly Part[] = [
     needs: 'nodes',
     limit: 600,
     run: traffic,
+  },
+  {
+    name: 'vip',
+    about: "connections to a service's VIP from a container, beside Docker's VIP",
+    needs: 'nodes',
+    limit: 400,
+    run: vip,
+  },
+  {
+    name: 'scale',
+    about:
+      'from a change in etcd to the plan with 5,000 nodes and 100,000 endpoints, and what one etcd takes',
+    needs: 'machine',
+    limit: 300,
+    run: scale,
   },
   {
     name: 'start',

@@ -130,7 +130,7 @@ function addedRows(series: Series, count: number): Row[] {
 
 export async function ports({ quick }: Options): Promise<Section[]> {
   const sizes = quick ? [1, 5000] : [1, 100, 1000, 5000, 10_000]
-  const rounds = quick ? 2 : 3
+  const rounds = quick ? 2 : 4
   const lone = await MeshHost.up(new Topology())
   const { client, host } = lone.topology
   const many = await MeshHost.up(new Topology(lone.topology))
@@ -163,7 +163,7 @@ export async function ports({ quick }: Options): Promise<Section[]> {
     ]
     for (const way of ways) await answered(client, way.address, way.http)
     const opened = await inTurn(ways, rounds, way =>
-      connections(client, `http://${way.address}:${way.http}/`, 1),
+      connections(client, `http://${way.address}:${way.http}/`, 0.5),
     )
     const carried = await inTurn(ways, rounds, way =>
       bulk(client, way.address, way.load, { streams: 1, seconds: 1 }),

@@ -21,6 +21,7 @@ const load = 5201
 const udp = 5202
 /** The counter once more: what is published by the mesh alone, since its container answers that by way of the mesh. */
 const meshUdp = 5203
+export const containerPorts = { http, load }
 
 /** Path of the namespace the clients are in. */
 export const client = '/proc/self/ns/net'

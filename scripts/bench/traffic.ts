@@ -16,8 +16,7 @@ const goalsOfConnections = { ...goals, HAProxy: 3, nginx: 3 }
 
 interface Scene {
   readonly ways: readonly Way[]
-  readonly rounds: number
-  readonly seconds: number
+  readonly quick: boolean
   /** `endpoint on the node`, … */
   readonly where: string
 }
@@ -67,9 +66,9 @@ function addedRows(series: Series, { ways }: Scene): Row[] {
 }
 
 async function connectionSection(scene: Scene): Promise<Section> {
-  const { ways, rounds, seconds, where } = scene
-  const series = await inTurn(ways, rounds, ({ address, http }) =>
-    connections(client, `http://${address}:${http}/`, seconds),
+  const { ways, quick, where } = scene
+  const series = await inTurn(ways, quick ? 3 : 7, ({ address, http }) =>
+    connections(client, `http://${address}:${http}/`, 0.5),
   )
   return {
     title: `New connections, one for each request; ${where}`,
@@ -83,9 +82,9 @@ async function connectionSection(scene: Scene): Promise<Section> {
 }
 
 async function requestSection(scene: Scene): Promise<Section> {
-  const { ways, rounds, seconds, where } = scene
-  const series = await inTurn(ways, rounds, ({ address, http }) =>
-    requests(client, `http://${address}:${http}/`, seconds),
+  const { ways, quick, where } = scene
+  const series = await inTurn(ways, quick ? 2 : 5, ({ address, http }) =>
+    requests(client, `http://${address}:${http}/`, 0.5),
   )
   return {
     title: `Requests on 16 kept connections; ${where}`,
@@ -99,9 +98,9 @@ async function requestSection(scene: Scene): Promise<Section> {
 }
 
 async function bulkSection(scene: Scene, streams: number, what: string): Promise<Section> {
-  const { ways, rounds, seconds, where } = scene
-  const series = await inTurn(ways, rounds, ({ address, load }) =>
-    bulk(client, address, load, { streams, seconds }),
+  const { ways, quick, where } = scene
+  const series = await inTurn(ways, quick ? 2 : 3, ({ address, load }) =>
+    bulk(client, address, load, { streams, seconds: 1 }),
   )
   return {
     title: `Bulk, ${what}; ${where}`,
@@ -114,9 +113,9 @@ async function bulkSection(scene: Scene, streams: number, what: string): Promise
 }
 
 async function datagramSection(scene: Scene): Promise<Section> {
-  const { ways, rounds, seconds, where } = scene
+  const { ways, quick, where } = scene
   const able = ways.filter((way): way is Way & { udp: number } => way.udp !== null)
-  const series = await inTurn(able, rounds, ({ address, udp }) => datagrams(client, address, udp, seconds))
+  const series = await inTurn(able, quick ? 2 : 5, ({ address, udp }) => datagrams(client, address, udp, 0.5))
   return {
     title: `Datagrams of 64 bytes; ${where}`,
     rows: [
@@ -144,7 +143,8 @@ async function measure(stage: SwarmStage, backend: Backend, quick: boolean): Pro
   const ways = await stage.ways(backend)
   await idleMachine()
   const where = backend.node === stage.entry ? 'endpoint on the node' : 'endpoint on another node'
-  const scene: Scene = { ways, rounds: quick ? 2 : 3, seconds: 1, where }
+  const scene: Scene = { ways, quick, where }
+  for (const { address, http } of ways) connections(client, `http://${address}:${http}/`, 0.5)
   const sections = [await connectionSection(scene), await requestSection(scene)]
   if (!quick) {
     sections.push(await bulkSection(scene, 1, 'one stream'))
