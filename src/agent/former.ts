@@ -24,19 +24,21 @@ export function currentIpForward(): '0' | '1' {
 
 /**
  * What forwarding of IPv6 changes on this host, as it is now; nothing where it forwards
- * already. A host that forwards listens to no router any more unless it is told to, so the
- * links that have learned from one are among it. Throws NetlinkError.
+ * already. A host that forwards listens to no router any more unless it is told to, so among
+ * it are the links that have learned from one, those of hardware, whose cable may be plugged
+ * in later, and what new links begin with. Throws NetlinkError.
  */
 async function currentIpv6(sockets: Sockets, places: Places): Promise<Former[]> {
   if (currentValue(forwarding) !== '0') return []
   const links = await sockets.use('route', places, 'host', async connection => {
     const routes = await connection.dump(listRoutes({ protocol: learned }))
     const indices = new Set(routes.map(({ linkIndex }) => linkIndex))
-    return (await connection.dump(listLinks())).filter(({ index }) => indices.has(index))
+    const all = await connection.dump(listLinks())
+    return all.filter(({ index, kind, name }) => indices.has(index) || (kind === null && name !== 'lo'))
   })
   // In the name of a parameter a slash stands for a dot in that of a link.
-  const names = links.map(({ name }) => `net.ipv6.conf.${name.replaceAll('.', '/')}.accept_ra`)
-  const listening = names
+  const listening = ['default', ...links.map(({ name }) => name.replaceAll('.', '/'))]
+    .map(link => `net.ipv6.conf.${link}.accept_ra`)
     .map(name => ({ name, value: currentValue(name) }))
     .filter(({ value }) => value === '1')
   return [{ name: forwarding, value: '0' }, ...listening]

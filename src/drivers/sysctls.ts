@@ -3,7 +3,8 @@
  * namespace they belong to. It reads only the names it watches: those given at its
  * making and those it was asked to set since; there are thousands of others.
  */
-import { readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { dirname } from 'node:path'
 import { MeshError } from '../errors.js'
 import type { Change } from '../kernel/change.js'
 import type { Driver, Places } from '../kernel/driver.js'
@@ -54,6 +55,13 @@ function write(name: string, value: string): void {
   }
 }
 
+const ofLink = /^net\.ipv6\.conf\.([^.]+)\.accept_ra$/
+
+/** Whether it is what a link of the host's owner is told about routers, and that link is not there. */
+function isOfGoneLink(name: string): boolean {
+  return ofLink.test(name) && !existsSync(dirname(sysctlPath(name)))
+}
+
 /**
  * `watched`: what `observe` reads besides the parameters that were set through `apply`;
  * `inContainers`: names that it reads in every container.
@@ -62,24 +70,25 @@ export function createSysctlDriver(
   watched: readonly SysctlName[] = [],
   inContainers: readonly string[] = [],
 ): Driver {
-  const names = new Map<Place, Set<string>>()
-  const watch = ({ place, name }: SysctlName) => {
-    const own = names.get(place)
-    if (own) own.add(name)
-    else names.set(place, new Set([name]))
+  /** The values that were set last; null: none so far. */
+  const names = new Map<Place, Map<string, string | null>>()
+  const watch = ({ place, name }: SysctlName, value: string | null) => {
+    const own = names.get(place) ?? new Map<string, string | null>()
+    names.set(place, own.set(name, value))
   }
-  watched.forEach(watch)
+  for (const each of watched) watch(each, null)
 
   const observePlace = (place: Place, places: Places): SysctlObject[] => {
-    const own = new Set([
+    const inside = place.startsWith('container:') ? inContainers : []
+    const own = new Map<string, string | null>([
+      ...inside.map(name => [name, null] as const),
       ...(names.get(place) ?? []),
-      ...(place.startsWith('container:') ? inContainers : []),
     ])
     if (own.size === 0) return []
     try {
       return inNamespace(pathOf(places, place), () =>
-        [...own].flatMap(name => {
-          const value = read(name)
+        [...own].flatMap(([name, last]) => {
+          const value = read(name) ?? (isOfGoneLink(name) ? last : null)
           return value === null ? [] : [{ kind: 'sysctl' as const, place, name, value }]
         }),
       )
@@ -96,7 +105,9 @@ export function createSysctlDriver(
       names.get(place)?.delete(name)
       return null
     }
-    watch({ place, name })
+    watch({ place, name }, value)
+    // A link that comes back begins with the default, and is looked at again then.
+    if (isOfGoneLink(name)) return null
     try {
       if (read(name) !== value) write(name, value)
       return null

@@ -78,7 +78,7 @@ function rankOfEntry({ place, set }: EntryObject): Rank {
 }
 
 function rankOfSysctl({ place, name }: SysctlObject): Rank {
-  if (name.startsWith('net.ipv6.conf.default.')) return 'initial sysctl'
+  if (place !== 'host' && name.startsWith('net.ipv6.conf.default.')) return 'initial sysctl'
   if (name.endsWith('.disable_ipv6')) return 'ipv6 switch'
   return place === 'host' && linkParameter.exec(name)?.[1] !== meshLink ? 'host sysctl' : 'sysctl'
 }

@@ -51,6 +51,21 @@ t.test('a parameter that the kernel lacks is absent, and setting it names it and
   ])
 })
 
+t.test('whether a link listens to routers is nobody’s concern while there is no such link', async t => {
+  const { places, run } = freshStage(t)
+  const drivers = [createSysctlDriver()]
+  const wanted = [sysctl('host', 'net.ipv6.conf.usb0.accept_ra', '2')]
+  await reach(t, drivers, wanted, places)
+  run('host', 'ip link add usb0 type veth peer name usb1')
+  t.strictSame(told(await pending(drivers, wanted, places)), [
+    'update sysctl host net.ipv6.conf.usb0.accept_ra',
+  ])
+  await reach(t, drivers, wanted, places)
+  t.equal(run('host', 'sysctl -n net.ipv6.conf.usb0.accept_ra').trim(), '2')
+  run('host', 'ip link del usb0')
+  t.strictSame(told(await pending(drivers, wanted, places)), [])
+})
+
 t.test('a parameter no longer wanted is left as it is and not looked at any more', async t => {
   const { places, run } = freshStage(t)
   const drivers = [createSysctlDriver()]

@@ -59,6 +59,15 @@ t.test('meshd --ipv6 on', async t => {
     t.equal(await curl('http://[::1]:8889/', inNode), 7)
   })
 
+  const acceptRa = async (link: string) =>
+    (await must([...inNode, 'sysctl', '-n', `net.ipv6.conf.${link}.accept_ra`])).trim()
+
+  t.test('a link that comes later listens to routers, too', async t => {
+    await must([...inNode, 'ip', 'link', 'add', 'late', 'type', 'veth', 'peer', 'name', 'later'])
+    t.equal(await acceptRa('late'), '2')
+    await must([...inNode, 'ip', 'link', 'del', 'late'])
+  })
+
   t.test('all is well, and clean puts everything back', async t => {
     const { status, stdout } = await node.meshctl('status')
     t.equal(status, 0, stdout)
@@ -72,6 +81,7 @@ t.test('meshd --ipv6 on', async t => {
     ])
     t.notMatch(left, /fd4d|mesh|MESH/)
     t.equal((await must([...inNode, 'sysctl', '-n', 'net.ipv6.conf.all.forwarding'])).trim(), '0')
+    t.equal(await acceptRa('default'), '1')
     t.equal(await curl(`http://[${own}]:8888/`), 7)
   })
 })

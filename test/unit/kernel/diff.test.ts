@@ -90,6 +90,28 @@ t.test('what is for some callers only is closed before it is there, and open aft
   }
 })
 
+t.test(
+  'what the host had is remembered before it is changed; what links begin with is set before there are any',
+  async t => {
+    const parameter = (place: 'mesh' | 'host'): KernelObject => {
+      return { kind: 'sysctl', place, name: 'net.ipv6.conf.default.accept_ra', value: '2' }
+    }
+    const rules: KernelObject = {
+      kind: 'chain',
+      place: 'host',
+      family: 'inet6',
+      table: 'filter',
+      name: 'MESH-FORWARD',
+      rules: [],
+    }
+    const inside = [parameter('mesh'), link, rules, parameter('host')]
+    t.strictSame(
+      steps([...inside].reverse(), []),
+      inside.map(object => `add ${keyOf(object)}`),
+    )
+  },
+)
+
 t.test('what comes is added before what goes is removed', async t => {
   const next = { ...destination, address: '10.254.0.4' } as KernelObject
   t.strictSame(steps([service, next], [service, destination]), [
