@@ -39,6 +39,7 @@ import type { Loop } from './loop.js'
 import type { Names } from './names.js'
 import { drainNode, type NodesInput, nodeNotes, nodeViews, removeNode } from './nodes.js'
 import { type Changed, Publisher, type PublisherOptions } from './publisher.js'
+import { problemsOf } from './service-problems.js'
 import { serviceView } from './service-view.js'
 
 export interface MeshAgentOptions extends PublisherOptions {
@@ -117,8 +118,8 @@ export class MeshAgent implements Agent {
   }
 
   async list(): Promise<readonly ServiceView[]> {
-    const services = this.meshServices()
-    return services.map(service => this.viewOf(service)).sort((a, b) => (a.name < b.name ? -1 : 1))
+    const views = this.meshServices().map(service => this.viewOf(service))
+    return views.sort((a, b) => (a.name < b.name ? -1 : 1))
   }
 
   async status(): Promise<StatusView> {
@@ -134,7 +135,7 @@ export class MeshAgent implements Agent {
       lastPass: loop.lastPass,
       counts: await this.counts(),
       repairs: loop.troubles.repairs.slice(0, shownRepairs),
-      notes: [...nodeNotes(loop), ...this.labelNotes(), ...this.vipNotes()],
+      notes: [...nodeNotes(loop), ...this.serviceNotes(), ...this.vipNotes()],
       vips: this.vips(),
     }
   }
@@ -182,9 +183,9 @@ export class MeshAgent implements Agent {
     return this.options.metrics()
   }
 
-  private labelNotes(): string[] {
-    return this.loop.collected.services.services.flatMap(({ name, problems }) =>
-      problems.map(problem => `service ${name}: ${problem}`),
+  private serviceNotes(): string[] {
+    return this.loop.collected.services.services.flatMap(service =>
+      problemsOf(service, this.options.domain).map(problem => `service ${service.name}: ${problem}`),
     )
   }
 

@@ -6,6 +6,7 @@ import { formatPort, formatRange, type PublishedPort } from '../model/ports.js'
 import { matchOf, type Unit, unitsOf } from '../planner/units.js'
 import type { EndpointView, PortView, ServiceView } from '../status/views.js'
 import { countOf, endpointPart, type ViewInput } from './endpoint-view.js'
+import { problemsOf } from './service-problems.js'
 import { vipPart } from './vip-view.js'
 
 function hex(fwmark: number): string {
@@ -58,7 +59,7 @@ export function serviceView(input: ViewInput): ServiceView {
     drain: service.drain,
     selector: service.selector,
     origin: input.origin,
-    problems: service.problems,
+    problems: problemsOf(service, input.domain),
     endpoints: service.ports.flatMap(port => {
       const unit = unitOf(units, port)
       return unit ? endpoints.map(endpoint => endpointView(endpoint, port, unit, input)) : []

@@ -1,7 +1,7 @@
 /**
  * A service's VIP, names and scopes as the API tells of them. Pure.
  */
-import { dottedName } from '../dns/names.js'
+import { dottedName, isUsableName } from '../dns/names.js'
 import type { Endpoint } from '../model/mesh.js'
 import { formatRange } from '../model/ports.js'
 import type { Service } from '../model/service.js'
@@ -55,8 +55,11 @@ function vipPortView(port: ReturnType<typeof vipPortsOf>[number]): VipPortView {
 /** `web.mesh`, `web.shop.mesh` for `shop/web`; an alias that ends in `.local` is whole. */
 function namesOf({ name, aliases }: Service, domain: string | null): string[] {
   if (domain === null) return []
-  const full = (text: string) => (text.endsWith('.local') ? text : `${text}.${domain}`)
-  return [...new Set([`${dottedName(name)}.${domain}`, ...aliases.map(full)])]
+  const full = (text: string) => {
+    if (text.endsWith('.local')) return text
+    return isUsableName(text, domain) ? `${text}.${domain}` : []
+  }
+  return [...new Set([dottedName(name), ...aliases].flatMap(full))]
 }
 
 export function vipPart(input: ViewInput): VipPart {

@@ -12,6 +12,11 @@ export function isName(text: string): boolean {
   )
 }
 
+/** Whether DNS can carry a name without its domain, and the longer names that are made of it. */
+export function isUsableName(name: string, domain: string): boolean {
+  return isName(`tasks.${name}.${domain}`)
+}
+
 /** `project/web` → `web.project`, in lower case. */
 export function dottedName(service: string): string {
   return service.toLowerCase().split('/').reverse().join('.')

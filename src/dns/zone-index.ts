@@ -3,7 +3,7 @@
  * touches only what is new. Whom a name is for is found out in zone.ts.
  */
 import type { NamedService, ZoneChange, ZoneSettings } from './named.js'
-import { dottedName, isName, labelOf, projectOf, reverseName, shortName } from './names.js'
+import { dottedName, isUsableName, labelOf, projectOf, reverseName, shortName } from './names.js'
 
 /** Of several services of one name those of the lowest rank have it. `parent`: it only has names below it. */
 export const ranks = { own: 0, alias: 1, short: 2, parent: 3 } as const
@@ -94,8 +94,7 @@ export class ZoneIndex {
       for (const address of addresses) yield addressed(address, `${labelOf(addresses[0] ?? '')}.${own}`)
   }
 
-  /** Whether DNS can carry it, and the longer names that are made of it. */
   private isUsable(name: string): boolean {
-    return isName(`tasks.${name}.${this.settings.domain}`)
+    return isUsableName(name, this.settings.domain)
   }
 }

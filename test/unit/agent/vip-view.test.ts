@@ -100,3 +100,26 @@ t.test('a service without VIP shows its endpoints by its ports, or by its name',
   t.match(named, { vip: null, endpoints: [], vipEndpoints: [{ container: 'web-1', active: 0 }] })
   t.same(view(aService('web', 8888), null).names, [], 'no names are answered')
 })
+
+t.test('a name that DNS cannot carry is told of, unless there is another one', async t => {
+  const long = 'w'.repeat(64)
+  const fields = { vip: '10.253.1.3' }
+  for (const name of [long, 'web..one', 'web.']) {
+    const nameless = view(aService(name, 8888, fields))
+    t.strictSame(nameless.names, [])
+    t.match(nameless.problems, [/^nobody finds it by its name: .* --alias NAME$/])
+    t.strictSame(view(aService(name, 8888, { ...fields, aliases: ['web'] })), {
+      ...nameless,
+      names: ['web.mesh'],
+      aliases: ['web'],
+      problems: [],
+    })
+    t.strictSame(view(aService(name, 8888, fields), null).problems, [], 'where there are no names at all')
+  }
+  t.strictSame(view(aService(`${long}/web`, 8888, fields)).problems, [], 'web.mesh is left')
+  const alias = ['a', 'b', 'c', 'd']
+    .map(each => each.repeat(62))
+    .join('.')
+    .slice(0, 200)
+  t.match(view(aService('web', 8888, { aliases: [alias] }), 'd'.repeat(60)).problems, [/its alias a+\.b+/])
+})
