@@ -93,9 +93,13 @@ export class Node {
     )
   }
 
-  /** Starts the agent, back when its socket answers. */
+  /**
+   * Starts the agent, back when its socket answers. Unless told otherwise it looks for damage
+   * once a minute: a look takes most of a second here, and what a test is about needs none.
+   */
   async startAgent(...flags: string[]): Promise<Running> {
-    const agent = this.start('node', '--enable-source-maps', 'dist/src/cli/meshd.js', ...flags)
+    const resync = flags.includes('--resync') ? [] : ['--resync', '60']
+    const agent = this.start('node', '--enable-source-maps', 'dist/src/cli/meshd.js', ...resync, ...flags)
     // Asked over the socket itself: meshctl, started again and again, would take the agent's own time.
     const client = createClient(`/proc/${this.pid}/root/run/mesh/mesh.sock`)
     await waitFor(

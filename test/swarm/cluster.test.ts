@@ -14,7 +14,8 @@ import { NodeMesh } from '../helpers/node-mesh.js'
 import { sleep, waitFor } from '../helpers/wait.js'
 
 const endpoint = `http://${outside}:2379`
-const settings = ['--store', 'etcd', '--etcd-endpoints', endpoint]
+// A look for damage takes a good part of a second here, and there are three agents.
+const settings = ['--store', 'etcd', '--etcd-endpoints', endpoint, '--resync', '60']
 const labels = { app: 'web' }
 const short = (id: string) => id.slice(0, 12)
 const since = (start: number) => `${((performance.now() - start) / 1000).toFixed(2)} s`
