@@ -18,13 +18,14 @@ import {
 import type { NetlinkConnection } from '../netlink/connection.js'
 import {
   type DestinationReading as DestinationAnswer,
+  type ForwardingMethod,
   getTimeouts,
   listDestinations,
   listServices,
   type ServiceKey,
 } from '../netlink/ipvs.js'
 import { destinationObject, serviceObject } from './ipvs-objects.js'
-import { configurationOf, keysOfPart, linesOf, type Part, partsOf } from './ipvs-table.js'
+import { configurationOf, keysOfPart, linesOf, type Part, partsOf, readingOf } from './ipvs-table.js'
 
 /** Every virtual service is asked for once in so many observations. */
 export const rounds = 15
@@ -39,8 +40,8 @@ interface Seen {
   readonly destinations: readonly DestinationObject[]
   /** Keys of the destinations. */
   readonly keys: readonly string[]
-  /** The destinations as the table has them. */
-  readonly configurations: readonly string[]
+  /** The destinations' forwarding methods; null: masquerade, all of them. */
+  readonly methods: readonly ForwardingMethod[] | null
   readings: readonly DestinationReading[]
   /** Its part of the table of the last observation; null: it is not known to say what the destinations are. */
   part: Part | null
@@ -49,6 +50,8 @@ interface Seen {
 export class IpvsSight {
   private seen = new Map<string, Seen>()
   private table: Buffer = Buffer.alloc(0)
+  /** Of the table before: where the next one is read to. */
+  private spare: ArrayBufferLike = new ArrayBuffer(0)
   private round = 0
   private made = 0
 
@@ -60,10 +63,10 @@ export class IpvsSight {
   /** `readTable`: reads /proc/net/ip_vs of the namespace that the connection is in. */
   async observe(
     connection: NetlinkConnection,
-    readTable: () => Promise<Buffer>,
+    readTable: (into: ArrayBufferLike) => Promise<Buffer>,
   ): Promise<{ objects: KernelObject[]; readings: Map<string, DestinationReading> }> {
     const services = await connection.dump(listServices())
-    const table = services.length > few ? await readTable() : Buffer.alloc(0)
+    const table = services.length > few ? await readTable(this.spare) : Buffer.alloc(0)
     const parts = partsOf(table)
     const shares = Math.min(rounds, Math.ceil(services.length / few))
     const round = this.round++ % shares
@@ -84,6 +87,7 @@ export class IpvsSight {
       next.set(key, this.look(match, answers[i] ?? [], this.seen.get(key)))
     }
     this.seen = next
+    this.spare = this.table.buffer
     this.table = table
     return this.told(found, await connection.get(getTimeouts()))
   }
@@ -112,8 +116,10 @@ export class IpvsSight {
       keysOfPart: before?.keysOfPart ?? keysOfPart(match),
       destinations,
       keys: destinations.map(keyOf),
-      configurations: answers.map(configurationOf),
-      readings: answers.map(({ active, inactive }) => ({ active, inactive })),
+      methods: answers.every(({ forwardingMethod }) => forwardingMethod === 'masquerade')
+        ? null
+        : answers.map(({ forwardingMethod }) => forwardingMethod),
+      readings: answers.map(({ active, inactive }) => readingOf(active, inactive)),
       // Whether the table says the same is not known: it was read earlier.
       part: null,
     }
@@ -121,14 +127,17 @@ export class IpvsSight {
 
   /** Whether the table shows the destinations as they were seen; notes where it does, and their connections. */
   private isSame(seen: Seen, part: Part, table: Buffer): boolean {
-    const { part: before, configurations } = seen
+    const { part: before, destinations, methods } = seen
     const isSameText =
       before !== null && this.table.compare(table, part.start, part.end, before.start, before.end) === 0
     if (!isSameText) {
       const lines = linesOf(table, part)
       const isSame =
-        lines.length === configurations.length &&
-        lines.every(({ configuration }, i) => configuration === configurations[i])
+        lines.length === destinations.length &&
+        lines.every(
+          ({ configuration }, i) =>
+            configuration === configurationOf(destinations[i]!, methods?.[i] ?? 'masquerade'),
+        )
       if (!isSame) return false
       seen.readings = lines.map(({ reading }) => reading)
     }

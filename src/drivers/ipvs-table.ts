@@ -18,7 +18,7 @@ import type { ForwardingMethod } from '../netlink/ipvs.js'
 
 /** A destination as the table has it. */
 export interface Line {
-  /** `0AFE0003:0050      Masq    1`: address, port, forwarding method and weight, as they are written. */
+  /** `0AFE0003:0050 Masq 1`: address, port, forwarding method and weight. */
   readonly configuration: string
   readonly reading: DestinationReading
 }
@@ -34,14 +34,15 @@ const blank = 0x20
 /** Reads between which others get their turn: each gives one page. */
 const readsInARow = 64
 
-/** The table of a namespace. Throws what `open` throws. */
-export async function readTable(namespace: string | null): Promise<Buffer> {
+/** The table of a namespace, in the memory of `into` if it is large enough. Throws what `open` throws. */
+export async function readTable(namespace: string | null, into: ArrayBufferLike): Promise<Buffer> {
   const descriptor = runInNamespace(namespace, () => openSync('/proc/thread-self/net/ip_vs', 'r'))
   try {
-    let bytes = Buffer.allocUnsafe(1 << 16)
+    let bytes = Buffer.from(into)
     let length = 0
     for (let reads = 1; ; reads++) {
-      if (length === bytes.length) bytes = Buffer.concat([bytes, Buffer.allocUnsafe(bytes.length)])
+      if (length === bytes.length)
+        bytes = Buffer.concat([bytes, Buffer.allocUnsafeSlow(bytes.length || 1 << 16)])
       const count = readSync(descriptor, bytes, length, bytes.length - length, null)
       if (count === 0) return bytes.subarray(0, length)
       length += count
@@ -124,14 +125,18 @@ const methods: Readonly<Record<ForwardingMethod, string>> = {
 }
 
 /** A destination as the table writes it, without its counts. */
-export function configurationOf(destination: {
-  readonly address: string
-  readonly port: number
-  readonly forwardingMethod: ForwardingMethod
-  readonly weight: number
-}): string {
-  const { address, port, forwardingMethod, weight } = destination
-  return `${formatAddress(address)}:${hex(port, 4)} ${methods[forwardingMethod]} ${weight}`
+export function configurationOf(
+  { address, port, weight }: { readonly address: string; readonly port: number; readonly weight: number },
+  method: ForwardingMethod,
+): string {
+  return `${formatAddress(address)}:${hex(port, 4)} ${methods[method]} ${weight}`
+}
+
+const unused: DestinationReading = { active: 0, inactive: 0 }
+
+/** One object for all destinations without connections: there may be a hundred thousand. */
+export function readingOf(active: number, inactive: number): DestinationReading {
+  return active === 0 && inactive === 0 ? unused : { active, inactive }
 }
 
 /** The destinations of a part. */
@@ -141,7 +146,7 @@ export function linesOf(table: Buffer, { start, end }: Part): Line[] {
     const [, place, method, weight, active, inactive] = line.trim().split(/\s+/)
     return {
       configuration: `${place} ${method} ${weight}`,
-      reading: { active: Number(active), inactive: Number(inactive) },
+      reading: readingOf(Number(active), Number(inactive)),
     }
   })
 }

@@ -40,7 +40,7 @@ export function createIpvsDriver(sockets: Sockets): Driver {
       if (!places.has('mesh')) return { objects: [] }
       try {
         return await withIpvs(sockets, places, connection =>
-          sight.observe(connection, () => readTable(pathOf(places, 'mesh'))),
+          sight.observe(connection, into => readTable(pathOf(places, 'mesh'), into)),
         )
       } catch (error) {
         if (placeIsGone(error)) return { objects: [] }

@@ -38,10 +38,12 @@ t.test('each virtual service has its part of the table', async t => {
 })
 
 t.test('destinations are written as the kernel writes them', async t => {
-  const ours = { port: 80, weight: 1, forwardingMethod: 'masquerade' as const }
-  t.equal(configurationOf({ ...ours, address: '10.254.0.3' }), '0AFE0003:0050 Masq 1')
   t.equal(
-    configurationOf({ ...ours, address: 'fd4e::3', port: 8080, forwardingMethod: 'tunnel', weight: 65535 }),
+    configurationOf({ address: '10.254.0.3', port: 80, weight: 1 }, 'masquerade'),
+    '0AFE0003:0050 Masq 1',
+  )
+  t.equal(
+    configurationOf({ address: 'fd4e::3', port: 8080, weight: 65535 }, 'tunnel'),
     '[fd4e:0000:0000:0000:0000:0000:0000:0003]:1F90 Tunnel 65535',
   )
 })
