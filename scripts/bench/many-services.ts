@@ -1,37 +1,54 @@
 /**
- * Services by the thousand, with endpoints that need no containers.
+ * Services by the thousand, whose endpoints are containers of other nodes.
  */
+import type { RemoteContainer } from '../../src/model/cluster.js'
 import type { Service } from '../../src/model/service.js'
+import type { Node } from '../../src/model/snapshot.js'
 import { parseVipPort } from '../../src/model/vip-ports.js'
+import { idOf } from '../../test/helpers/containers.js'
 import { service } from '../../test/helpers/mesh-node.js'
+import { hostAddress } from '../../test/helpers/topology.js'
 
 /** The pool of VIPs, as it is by default. */
 export const vipPool = '10.253.0.0/16'
 
-/** The `i`th of some addresses, 16 for each service. */
-function endpointsOf(i: number, count: number): Service['endpoints'] {
-  return Array.from({ length: count }, (_, k) => {
-    const offset = (i << 4) + k + 1
-    return { address: `10.${64 + (offset >> 16)}.${(offset >> 8) & 255}.${offset & 255}`, port: 80 }
-  })
+/** A node with room for all of them in its mesh. */
+export const roomyNode: Node = {
+  name: 'node1',
+  subnet: '10.254.0.0/24',
+  pool: '10.0.0.0/8',
+  addresses: ['172.17.0.1', hostAddress],
+  membership: null,
 }
 
-/** `count` services, up to 16,384, of one published port and so many endpoints each, up to 15, no two alike. */
-export function publishedServices(count: number, each: number): Service[] {
-  return Array.from({ length: count }, (_, i) =>
-    service(`s${i}`, [`${10_000 + i}:80`], { endpoints: endpointsOf(i, each) }),
+/** `each` containers, up to 15, for each of `count` services, up to 16,384; no two have one address. */
+export function remoteContainers(services: readonly Service[], each: number): RemoteContainer[] {
+  return services.flatMap(({ name }, i) =>
+    Array.from({ length: each }, (_, k): RemoteContainer => {
+      const offset = (i << 4) + k + 1
+      const address = `10.${64 + (offset >> 16)}.${(offset >> 8) & 255}.${offset & 255}`
+      const container = `${name}.${k}`
+      return {
+        node: `node${2 + (offset % 500)}`,
+        id: idOf(container),
+        name: container,
+        labels: { app: name },
+        address,
+        state: 'ready',
+      }
+    }),
   )
 }
 
+/** `count` services of one published port each. */
+export function publishedServices(count: number): Service[] {
+  return Array.from({ length: count }, (_, i) => service(`s${i}`, [`${10_000 + i}:80`]))
+}
+
 /** The same of three ports of a VIP, none of them published. */
-export function vipServices(count: number, each: number): Service[] {
+export function vipServices(count: number): Service[] {
   const vipPorts = ['80', '443', '53/udp'].map(text => parseVipPort(text))
   return Array.from({ length: count }, (_, i) =>
-    service(`v${i}`, [], {
-      vip: `10.253.${(i >> 8) + 1}.${i & 255}`,
-      vipPorts,
-      // An endpoint without a port of its own answers at each of the three.
-      endpoints: endpointsOf(i, each).map(({ address }) => ({ address, port: null })),
-    }),
+    service(`v${i}`, [], { vip: `10.253.${(i >> 8) + 1}.${i & 255}`, vipPorts }),
   )
 }

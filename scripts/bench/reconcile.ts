@@ -1,5 +1,5 @@
 /**
- * The control plane at size: services with fixed endpoints onto an empty sandbox, a pass
+ * The control plane at size: services with containers on other nodes onto an empty sandbox, a pass
  * that finds nothing to do, and one endpoint's change among many services.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -9,7 +9,7 @@ import type { Service } from '../../src/model/service.js'
 import type { PlanSettings } from '../../src/planner/base.js'
 import { service } from '../../test/helpers/mesh-node.js'
 import { Topology } from '../../test/helpers/topology.js'
-import { publishedServices, vipPool, vipServices } from './many-services.js'
+import { publishedServices, remoteContainers, roomyNode, vipPool, vipServices } from './many-services.js'
 import type { Options } from './parts.js'
 import { median, type Row, ratios, type Section } from './report.js'
 import { ipvsadmOneByOne, ipvsadmRestore, rawNetlink } from './rivals.js'
@@ -25,6 +25,8 @@ interface Task {
   /** `1,000 services × 10 endpoints` */
   readonly title: string
   readonly services: readonly Service[]
+  /** Containers of each, all on other nodes. */
+  readonly each: number
   readonly settings: Partial<PlanSettings>
   readonly rounds: number
   /** Whether raw netlink and ipvsadm do the same beside it. */
@@ -121,12 +123,14 @@ class Figures {
 async function run(topology: Topology, pair: readonly [Container, Container], task: Task): Promise<Taken> {
   const figures = new Figures()
   let changes: Taken['changes'] = new Map()
-  const repeats = task.rounds > 2 ? 30 : 10
+  const remote = remoteContainers(task.services, task.each)
+  const repeats = 30
   for (let round = 0; round < task.rounds; round++) {
-    const node = await watchedNode(topology, task.settings)
+    const node = await watchedNode(topology, task.settings, roomyNode)
     const { mesh, watch } = node
     mesh.services = [...task.services, service('one', ['9000:80'], { drain: 0 })]
     mesh.containers = [...pair]
+    mesh.remote = remote
     collectGarbage()
     const pass = await watch.of(() => mesh.pass())
     figures.noteFirst(pass)
@@ -224,7 +228,8 @@ export async function reconcile({ quick }: Options): Promise<Section[]> {
     const largest = count >= 10_000
     const taken = await run(topology, pair, {
       title: `${count} services × ${endpointsEach} endpoints`,
-      services: publishedServices(count, endpointsEach),
+      services: publishedServices(count),
+      each: endpointsEach,
       settings: {},
       rounds: largest ? 1 : quick ? 2 : 5,
       rivals: largest ? 'netlink' : 'all',
@@ -237,7 +242,8 @@ export async function reconcile({ quick }: Options): Promise<Section[]> {
   const vips = quick ? 300 : 10_000
   const taken = await run(topology, pair, {
     title: `${vips} services with a VIP of 3 ports × 2 endpoints`,
-    services: vipServices(vips, 2),
+    services: vipServices(vips),
+    each: 2,
     settings: { vipPool },
     rounds: 1,
     rivals: 'none',

@@ -2,6 +2,7 @@
  * A mesh node whose drivers are timed: which kind of object took how long.
  */
 import type { Driver } from '../../src/kernel/driver.js'
+import type { Node } from '../../src/model/snapshot.js'
 import { messagesSent } from '../../src/netlink/connection.js'
 import type { PlanSettings } from '../../src/planner/base.js'
 import { MeshNode } from '../../test/helpers/mesh-node.js'
@@ -80,9 +81,10 @@ export interface WatchedNode {
 export async function watchedNode(
   topology: Topology,
   settings: Partial<PlanSettings> = {},
+  node?: Node,
 ): Promise<WatchedNode> {
   const watch = new Watch()
-  return { topology, mesh: await MeshNode.create(topology, watch.around, settings), watch }
+  return { topology, mesh: await MeshNode.create(topology, watch.around, settings, node), watch }
 }
 
 /** Mean and not median: some kernels count processor time in ticks of 10 ms. */
