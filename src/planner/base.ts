@@ -151,6 +151,8 @@ function sysctls6({ formers }: Ipv6Settings): KernelObject[] {
     // Nobody else is on these links: their addresses need not be tried for a second first.
     sysctl('mesh', 'net.ipv6.conf.default.accept_dad', '0'),
     sysctl('mesh', 'net.ipv6.conf.all.forwarding', '1'),
+    // The resolver's address is one of the pool of VIPs, which is routed to the sandbox; in IPv6 that is no reason yet to listen there.
+    sysctl('mesh', 'net.ipv6.ip_nonlocal_bind', '1'),
     // Refusals must not be rationed.
     sysctl('mesh', 'net.ipv6.icmp.ratelimit', '0'),
     // Before it forwards: a host that does takes no route from a router any more, and drops those it has.

@@ -109,13 +109,14 @@ export async function freePort(): Promise<number> {
 
 /** A client's socket. */
 export class DnsClient {
-  private readonly socket = dgram.createSocket('udp4')
+  private readonly socket: dgram.Socket
   private readonly waiting = new Map<number, (message: Buffer) => void>()
   private readonly timers = new Set<NodeJS.Timeout>()
   /** Ids in the order in which their answers came. */
   readonly answered: number[] = []
 
-  private constructor() {
+  private constructor(type: dgram.SocketType) {
+    this.socket = dgram.createSocket(type)
     this.socket.on('message', message => {
       const id = message.readUInt16BE(0)
       this.answered.push(id)
@@ -125,8 +126,8 @@ export class DnsClient {
     this.socket.on('error', () => {})
   }
 
-  static async open(descriptor?: number): Promise<DnsClient> {
-    const client = new DnsClient()
+  static async open(descriptor?: number, type: dgram.SocketType = 'udp4'): Promise<DnsClient> {
+    const client = new DnsClient(type)
     await new Promise<void>(resolve => {
       if (descriptor === undefined) client.socket.bind(0, '127.0.0.1', resolve)
       else client.socket.bind({ fd: descriptor }, resolve)

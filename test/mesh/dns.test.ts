@@ -9,19 +9,27 @@ import { createNaming } from '../../src/dns/zone-of.js'
 import type { Container } from '../../src/model/container.js'
 import { openSocket } from '../../src/netlink/addon.js'
 import { always, DnsClient, decode, OtherResolver, query, shown } from '../helpers/dns.js'
+import { families, pool6, vipPool, vipPool6 } from '../helpers/families.js'
 import { MeshNode, service } from '../helpers/mesh-node.js'
 import { Topology } from '../helpers/topology.js'
 import { waitFor } from '../helpers/wait.js'
 
 const resolverAddress = '10.253.0.1'
+const [, six] = families
+const resolver6 = six!.vips.address(resolverAddress)
 
 t.test('names of services', async t => {
-  const topology = new Topology()
-  const mesh = await MeshNode.create(topology, driver => driver, { vipPool: '10.253.0.0/16' })
+  const topology = new Topology(null, true)
+  const mesh = await MeshNode.create(topology, driver => driver, { ...six!.settings, vipPool })
   const other = await OtherResolver.open(always('9.9.9.9'))
   const troubles: (string | null)[] = []
   const resolver = new Resolver({
-    zone: { domain: 'mesh', ttl: 5, resolver: [resolverAddress], pools: ['10.254.0.0/16', '10.253.0.0/16'] },
+    zone: {
+      domain: 'mesh',
+      ttl: 5,
+      resolver: [resolverAddress, resolver6],
+      pools: ['10.254.0.0/16', vipPool, pool6, vipPool6],
+    },
     port: 53,
     namespace: topology.sandboxPath,
     upstreams: [{ address: '127.0.0.1', port: other.port }],
@@ -40,29 +48,38 @@ t.test('names of services', async t => {
   const one = topology.addContainer('one', { labels })
   const alone = topology.addContainer('alone', { labels, attach: 'none' })
   const member = topology.addContainer('member', { labels: { 'mesh.scope': 'team-a' } })
-  const everything = [one, alone, member]
+  const db = topology.addContainer('db', { labels: { app: 'db' } })
+  await topology.serveTcp(db, 5432, 'db')
+  const dbVip = '10.253.7.2'
+  const everything = [one, alone, member, db]
   mesh.containers = everything
   mesh.services = [
     service('web', ['8888:80'], { vip: '10.253.7.1' }),
-    service('db', ['5432:5432'], { vip: '10.253.7.2', scopes: ['team-a'] }),
+    service('db', ['5432:5432'], { vip: dbVip, scopes: ['team-a'] }),
   ]
 
   const naming = createNaming()
+  const isVip = (address: string) => address.startsWith('10.253.')
   const tell = () => {
     const { services, callers } = naming(mesh.reconciler.mesh.services, mesh.containers, {
       ofEndpoint: ({ attachment }) => (attachment === null ? null : mesh.reconciler.addressOf(attachment)),
       ofContainer: id => mesh.reconciler.addressOf(id),
-      withTwin: address => [address],
+      withTwin: address =>
+        address.startsWith('10.')
+          ? [address, (isVip(address) ? six!.vips : six!.stack).address(address)]
+          : [address],
     })
     resolver.update(services, callers)
   }
   let id = 1
-  const ask = async (from: Container | string, name: string, type = 'A'): Promise<string> => {
+  const ask = async (from: Container | string, name: string, type = 'A', to = resolverAddress) => {
     const path = typeof from === 'string' ? from : topology.pathOf(from)
-    const opened = clients.get(path) ?? DnsClient.open(openSocket('udp', '0.0.0.0', 0, path))
-    clients.set(path, opened)
+    const [any, family] = to === resolver6 ? (['::', 'udp6'] as const) : (['0.0.0.0', 'udp4'] as const)
+    const key = `${path} ${family}`
+    const opened = clients.get(key) ?? DnsClient.open(openSocket('udp', any, 0, path), family)
+    clients.set(key, opened)
     const asked = query(name, type, { id: id++ })
-    const { rcode, answers } = await (await opened).decoded(53, asked, resolverAddress, 10)
+    const { rcode, answers } = await (await opened).decoded(53, asked, to, 10)
     return `${rcode} ${shown(answers).sort().join(', ')}`.trim()
   }
 
@@ -70,7 +87,7 @@ t.test('names of services', async t => {
     resolver.start()
     await mesh.pass()
     tell()
-    await waitFor(() => resolver.served.includes(resolverAddress), 'the resolver', 30)
+    await waitFor(() => resolver.served.length === 2, 'the resolver', 30)
     t.strictSame(troubles, [])
   })
 
@@ -84,7 +101,21 @@ t.test('names of services', async t => {
 
   t.test('tells of a scoped service only who shares the scope', async t => {
     t.equal(await ask(member, 'db.mesh'), 'NOERROR db.mesh A 10.253.7.2')
+    t.equal(await ask(db, 'db.mesh'), 'NOERROR db.mesh A 10.253.7.2', 'its endpoints, too')
     for (const from of [one, alone, topology.host]) t.equal(await ask(from, 'db.mesh'), 'NXDOMAIN')
+  })
+
+  t.test('all the same in IPv6, where a scope is kept to as well', async t => {
+    const vip6 = six!.vips.address(dbVip)
+    for (const from of [member, db]) {
+      t.equal(await ask(from, 'db.mesh', 'AAAA', resolver6), `NOERROR db.mesh AAAA ${vip6}`)
+      t.equal(await topology.refusal(topology.pathOf(from), vip6, 5432), 'db')
+    }
+    for (const from of [one, alone]) {
+      t.match(await ask(from, 'web.mesh', 'AAAA', resolver6), /^NOERROR web\.mesh AAAA fd4d:/)
+      t.equal(await ask(from, 'db.mesh', 'AAAA', resolver6), 'NXDOMAIN')
+      t.equal(await topology.refusal(topology.pathOf(from), vip6, 5432), 'ECONNREFUSED')
+    }
   })
 
   t.test('asks others from the node for everything else', async t => {
