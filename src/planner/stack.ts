@@ -100,8 +100,8 @@ export function ofFamily<Text extends string>(stack: Stack, texts: readonly Text
 
 /**
  * Rules that refuse at once what `match` selects. A reset, which a caller on this machine
- * hears even while it still sends its first packet: an ICMP error that comes so early is
- * forgotten, and the next one is a second away. Only for a connection that begins: one that
+ * hears even while it still sends its first packet: an ICMP error of IPv6 that comes so early
+ * is forgotten, and the next one is a second away. Only for a connection that begins: one that
  * connection tracking has lost is found again by the client's next packet.
  */
 export function refusals(match: string, { refusal }: Stack): string[] {
