@@ -15,6 +15,7 @@
 import { randomUUID } from 'node:crypto'
 import { MeshError, reasonOf } from '../errors.js'
 import type { ClusterNode, ClusterSnapshot, NodeRecord } from '../model/cluster.js'
+import { Breather } from './breather.js'
 import type { Claim, Cluster, OwnContainer } from './cluster.js'
 import { aliveOf, aliveValue, clusterKeys, containerValue } from './cluster-keys.js'
 import type { EtcdClient } from './etcd-client.js'
@@ -30,7 +31,6 @@ import type { Fence } from './store.js'
 const batch = 500
 /** After a restart: how long what the former agent told stays without being told again, seconds. */
 const bridge = 10
-const noKeys: ReadonlySet<string> = new Set()
 /** Between two attempts to tell what could not be told, milliseconds. */
 const retryGap = 300
 
@@ -55,6 +55,9 @@ export class EtcdCluster implements Cluster {
   readonly #seconds: number
   readonly #agent = randomUUID()
   readonly #builder: SnapshotBuilder
+  readonly #breather = new Breather(() => this.#deliver())
+  /** Keys that have changed since the last delivery; null: any. */
+  #changed: Set<string> | null = null
   #listener: ((snapshot: ClusterSnapshot) => void) | null = null
   #onTrouble: (error: Error | null) => void = () => {}
   #told = ''
@@ -83,7 +86,7 @@ export class EtcdCluster implements Cluster {
     this.#listener = listener
     this.#onTrouble = onTrouble
     this.#replica.listen({
-      onChange: keys => this.#deliver(keys),
+      onChange: keys => this.#note(keys),
       onTrouble: error => {
         this.#replicaTrouble = error
         if (error === null) {
@@ -101,6 +104,7 @@ export class EtcdCluster implements Cluster {
     this.#listener = null
     this.#onTrouble = () => {}
     for (const timer of this.#timers) clearTimeout(timer)
+    this.#breather.stop()
     await this.#own?.lease.release()
     await this.#queue
   }
@@ -353,8 +357,16 @@ export class EtcdCluster implements Cluster {
   }
 
   /** `keys`: what has changed in the replica; null: anything. */
-  #deliver(keys: ReadonlySet<string> | null = noKeys): void {
+  #note(keys: ReadonlySet<string> | null): void {
+    if (keys === null) this.#changed = null
+    else if (this.#changed) for (const key of keys) this.#changed.add(key)
+    this.#breather.ask()
+  }
+
+  #deliver(): void {
     if (!this.#replica.known) return
+    const keys = this.#changed
+    this.#changed = new Set()
     const before = this.#builder.last
     const own = this.#own
     if (own && !this.#replica.entries.has(this.#keys.alive(own.record.name))) this.#spareOthers()
