@@ -177,6 +177,23 @@ export class Collected {
     return this.known
   }
 
+  /** Containers of other nodes; there may be a hundred thousand, which come node by node. */
+  private remote(nodes: ReadonlyMap<string, ClusterNode>): RemoteContainer[] {
+    const remote: RemoteContainer[] = []
+    let name = ''
+    let state: HostNode['state'] = null
+    for (const list of [this.cluster.containers, this.silent.containers()])
+      for (const container of list) {
+        if (container.node !== name) {
+          name = container.node
+          const node = nodes.get(name)
+          state = node && name !== this.node.name ? stateOf(node, this.reachOf(name)) : null
+        }
+        if (state !== null) remote.push(state === 'leaving' ? leaving(container) : container)
+      }
+    return remote
+  }
+
   get inputs(): Inputs {
     const { name, membership } = this.node
     const nodes = new Map(this.cluster.nodes.map(node => [node.name, node]))
@@ -184,14 +201,7 @@ export class Collected {
     return {
       services: this.counting,
       containers: nodes.get(name)?.draining ? allLeaving(snapshot) : snapshot,
-      remote: [...this.cluster.containers, ...this.silent.containers()].flatMap(container => {
-        const node = nodes.get(container.node)
-        const reach = this.reachOf(container.node)
-        if (!node || container.node === name || reach === 'lost') return []
-        // Nobody vouches for it: neither its agent nor its kernel.
-        if (reach === 'quiet' && !node.live) return []
-        return node.draining || reach === 'quiet' ? leaving(container) : container
-      }),
+      remote: this.remote(nodes),
       hosts: this.hosts(),
       node: {
         ...this.node,
@@ -206,12 +216,17 @@ export class Collected {
   }
 }
 
+/** What becomes of whatever runs on another node; null: nobody vouches for it, neither its agent nor its kernel. */
+function stateOf(node: ClusterNode, reach: Reach): HostNode['state'] {
+  if (reach === 'lost' || (reach === 'quiet' && !node.live)) return null
+  return node.draining || reach === 'quiet' ? 'leaving' : 'ready'
+}
+
 const hosts = new WeakMap<ClusterNode, Map<HostNode['state'], HostNode>>()
 
 /** A node as a place of processes; the same object each time. */
 function hostOf(node: ClusterNode, reach: Reach): HostNode {
-  const isGone = reach === 'lost' || (reach === 'quiet' && !node.live)
-  const state = isGone ? null : node.draining || reach === 'quiet' ? 'leaving' : 'ready'
+  const state = stateOf(node, reach)
   const byState = hosts.get(node) ?? new Map<HostNode['state'], HostNode>()
   hosts.set(node, byState)
   const { name, address, subnet } = node

@@ -18,13 +18,17 @@ export class SilentNodes {
   private readonly silent = new Map<string, Silence>()
 
   heard(before: ClusterSnapshot, { nodes, containers }: ClusterSnapshot): void {
+    if (this.silent.size > 0) {
+      const told = new Map(nodes.map(node => [node.name, node.told]))
+      for (const name of this.silent.keys()) if (told.get(name) !== false) this.silent.delete(name)
+    }
+    const untold = nodes.filter(node => !node.told)
+    if (untold.length === 0) return
     const wasTold = new Set(before.nodes.flatMap(({ name, told }) => (told ? [name] : [])))
-    const isThere = new Set(nodes.map(({ name }) => name))
     const speaks = new Set(containers.map(({ node }) => node))
-    for (const name of this.silent.keys()) if (!isThere.has(name)) this.silent.delete(name)
-    for (const { name, told } of nodes) {
+    for (const { name } of untold) {
       // An agent that has just started is heard before what it has to tell.
-      if (told || speaks.has(name)) this.silent.delete(name)
+      if (speaks.has(name)) this.silent.delete(name)
       else if (wasTold.has(name))
         this.silent.set(name, {
           containers: before.containers.filter(({ node }) => node === name),

@@ -22,6 +22,7 @@ import {
 import { attachmentLink } from '../kernel/ownership.js'
 import type { HostNode, RemoteContainer } from '../model/cluster.js'
 import type { Container } from '../model/container.js'
+import { differences } from '../model/differences.js'
 import { createMerge } from '../model/merge.js'
 import type { Mesh } from '../model/mesh.js'
 import type { Service } from '../model/service.js'
@@ -99,19 +100,29 @@ function append<Item>(list: Item[], items: readonly Item[]): void {
   for (const item of items) list.push(item)
 }
 
-/** Mesh addresses that other nodes answer for. */
-function remoteAddresses({ remote = [], hosts = [] }: Inputs): ReadonlySet<string> {
-  const addresses = new Set(remote.map(({ address }) => address))
-  for (const { meshAddress, state } of hosts) if (state !== null) addresses.add(meshAddress)
-  return addresses
-}
+/** Mesh addresses that other nodes answer for; there may be a hundred thousand, and mostly nobody asks. */
+class RemoteAddresses {
+  private containers: readonly RemoteContainer[] = []
+  /** How many containers have it. */
+  private readonly counts = new Map<string, number>()
 
-/** The same when it is first asked for: there may be a hundred thousand, and mostly nobody asks. */
-function once<Value>(make: () => Value): () => Value {
-  let made: { readonly value: Value } | null = null
-  return () => {
-    made ??= { value: make() }
-    return made.value
+  has(address: string, { remote = [], hosts = [] }: Inputs): boolean {
+    if (remote !== this.containers) {
+      const { gone, come } = differences(this.containers, remote)
+      for (const each of gone) this.count(each.address, -1)
+      for (const each of come) this.count(each.address, 1)
+      this.containers = remote
+    }
+    return (
+      this.counts.has(address) ||
+      hosts.some(({ meshAddress, state }) => state !== null && meshAddress === address)
+    )
+  }
+
+  private count(address: string, more: number): void {
+    const count = (this.counts.get(address) ?? 0) + more
+    if (count > 0) this.counts.set(address, count)
+    else this.counts.delete(address)
   }
 }
 
@@ -125,6 +136,7 @@ export class Reconciler {
   private readonly planner: (mesh: Mesh, node: Node, addresses: (id: string) => string | null) => Plan
   private readonly book: AddressBook
   private readonly inheritance = new Inheritance()
+  private readonly remote = new RemoteAddresses()
   /** What the last pass left in force. */
   private applied: Plan = emptyPlan
   private leaving: readonly KernelObject[] = []
@@ -291,7 +303,6 @@ export class Reconciler {
     this.inheritance.hold(wanted, now)
     const running = new Set(inputs.containers.containers.filter(runs).map(({ id }) => attachmentLink(id)))
     const own = nodeAddress(inputs.node.subnet)
-    const remote = once(() => remoteAddresses(inputs))
     const links = linksByAddress(before.values())
     const stacks = stacksOfNode(inputs.node, this.settings)
     const staying = retire({
@@ -301,7 +312,7 @@ export class Reconciler {
       alive: address => {
         const four = ipv4Of(address, stacks)
         if (four === null || four === own || !isInSubnet(four, inputs.node.pool)) return true
-        if (!isInSubnet(four, inputs.node.subnet)) return remote().has(four)
+        if (!isInSubnet(four, inputs.node.subnet)) return this.remote.has(four, inputs)
         const link = links.get(address) ?? this.book.ownerOf(four)
         return link !== undefined && running.has(link)
       },
