@@ -43,7 +43,17 @@ export async function start({ quick }: Options): Promise<Section[]> {
     Image: 'mesh-test:1',
     Labels: { app: 'web' },
   })
-  const published = await node.meshctl('publish', '8888:80', 'web', '--selector', 'app=web', '--drain', '0s')
+  const published = await node.meshctl(
+    'publish',
+    '8888:80',
+    'web',
+    '--selector',
+    'app=web',
+    '--drain',
+    '0s',
+    '--vip',
+    'none',
+  )
   if (published.status !== 0) throw new Error(published.stderr)
   const table = new Table(`/proc/${node.pid}/root/run/netns/mesh`)
   await waitFor(() => table.destinations === containers, 'all destinations', 60)
