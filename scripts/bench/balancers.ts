@@ -4,7 +4,7 @@
  * and knows no datagrams.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
-import { mkdtempSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { runInNamespace } from '../../src/netlink/addon.js'
@@ -48,23 +48,33 @@ ${servers.join('\n')}
 `
 }
 
-/** HAProxy in a namespace; it ends with this process's. */
-export function startHaproxy(namespace: string, forwardings: readonly Forwarding[]): ChildProcess {
-  const file = join(mkdtempSync(join(tmpdir(), 'mesh-bench-haproxy-')), 'haproxy.cfg')
-  writeFileSync(file, haproxyConfig(forwardings))
-  return runInNamespace(namespace, () =>
-    spawn('haproxy', ['-db', '-f', file], { stdio: ['ignore', 'ignore', 'inherit'] }),
-  )
+export interface Balancer {
+  readonly process: ChildProcess
+  /** Processor time of its processes so far, microseconds. */
+  spent(): number
 }
 
-/** nginx in a namespace; it ends with this process's. */
-export function startNginx(namespace: string, forwardings: readonly Forwarding[]): ChildProcess {
+/** Starts it in a namespace and in a control group of its own; it ends with this process's namespaces. */
+function start(name: string, namespace: string, argv: readonly string[]): Balancer {
+  const group = `/sys/fs/cgroup/mesh-bench-${name}`
+  mkdirSync(group, { recursive: true })
+  const script = 'echo $$ >"$0/cgroup.procs"; exec "$@"'
+  const child = runInNamespace(namespace, () =>
+    spawn('sh', ['-c', script, group, ...argv], { stdio: ['ignore', 'ignore', 'inherit'] }),
+  )
+  const spent = () => Number(/^usage_usec (\d+)/m.exec(readFileSync(`${group}/cpu.stat`, 'utf8'))?.[1])
+  return { process: child, spent }
+}
+
+export function startHaproxy(namespace: string, forwardings: readonly Forwarding[]): Balancer {
+  const file = join(mkdtempSync(join(tmpdir(), 'mesh-bench-haproxy-')), 'haproxy.cfg')
+  writeFileSync(file, haproxyConfig(forwardings))
+  return start('haproxy', namespace, ['haproxy', '-db', '-f', file])
+}
+
+export function startNginx(namespace: string, forwardings: readonly Forwarding[]): Balancer {
   const directory = mkdtempSync(join(tmpdir(), 'mesh-bench-nginx-'))
   const file = join(directory, 'nginx.conf')
   writeFileSync(file, nginxConfig(forwardings, directory))
-  return runInNamespace(namespace, () =>
-    spawn('nginx', ['-p', directory, '-c', file, '-e', '/dev/null'], {
-      stdio: ['ignore', 'ignore', 'inherit'],
-    }),
-  )
+  return start('nginx', namespace, ['nginx', '-p', directory, '-c', file, '-e', '/dev/null'])
 }

@@ -4,7 +4,7 @@
  * A service is published by Docker's ingress, by the mesh, by HAProxy, nginx and a DNAT
  * rule on node1, all at the same time; its container is reached directly as well.
  */
-import { type ChildProcess, spawn } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { runInNamespace } from '../../src/netlink/addon.js'
 import { ask } from '../../test/helpers/clients.js'
 import { EtcdServers } from '../../test/helpers/etcd.js'
@@ -12,7 +12,7 @@ import { must, type Node, outside, startNodes } from '../../test/helpers/lab.js'
 import { runIn } from '../../test/helpers/namespaces.js'
 import { NodeMesh } from '../../test/helpers/node-mesh.js'
 import { waitFor } from '../../test/helpers/wait.js'
-import { type Forwarding, startHaproxy, startNginx } from './balancers.js'
+import { type Balancer, type Forwarding, startHaproxy, startNginx } from './balancers.js'
 import { counter } from './load.js'
 
 /** Ports of a container: of the test server, of iperf3, of the counter of datagrams. */
@@ -35,6 +35,8 @@ export interface Way {
   readonly load: number
   /** Datagrams; null: does not know them. */
   readonly udp: number | null
+  /** Processor time that a program in between has spent so far, microseconds; null: there is none. */
+  readonly spent: (() => number) | null
 }
 
 /** A service with one container. */
@@ -66,7 +68,7 @@ export interface StageOptions {
 }
 
 export class SwarmStage {
-  private readonly children: ChildProcess[] = []
+  private readonly balancers = new Map<Published, Balancer>()
 
   private constructor(
     readonly nodes: readonly Node[],
@@ -109,7 +111,7 @@ export class SwarmStage {
         [counter, 'serve', String(udp)],
         [counter, 'serve', String(meshUdp)],
       ])
-        stage.children.push(runInNamespace(namespace, () => spawn(program, args, { stdio: 'ignore' })))
+        runInNamespace(namespace, () => spawn(program, args, { stdio: 'ignore' }))
     return stage
   }
 
@@ -122,7 +124,8 @@ export class SwarmStage {
         { protocol: 'tcp', port: ports + steps[peer] + 1, to: `${address}:${load}` },
         { protocol: 'udp', port: ports + steps[peer] + 1, to: `${address}:${udp}` },
       ])
-    this.children.push(startHaproxy(host, forwardings('HAProxy')), startNginx(host, forwardings('nginx')))
+    this.balancers.set('HAProxy', startHaproxy(host, forwardings('HAProxy')))
+    this.balancers.set('nginx', startNginx(host, forwardings('nginx')))
     for (const { protocol, port, to } of forwardings('DNAT')) {
       const match = ['-p', protocol, '-d', this.entry.address, '--dport', String(port)]
       runIn(host, ['iptables', '-t', 'nat', '-I', 'PREROUTING', ...match, '-j', 'DNAT', '--to', to])
@@ -134,13 +137,21 @@ export class SwarmStage {
 
   /** Without any balancing. */
   direct({ address }: Backend): Way {
-    return { name: 'direct', address, http, load, udp }
+    return { name: 'direct', address, http, load, udp, spent: null }
   }
 
   by(peer: Published, { ports }: Backend): Way {
     const port = ports + steps[peer]
     const { address } = this.entry
-    return { name: peer, address, http: port, load: port + 1, udp: peer === 'HAProxy' ? null : port + 1 }
+    const spent = this.balancers.get(peer)?.spent ?? null
+    return {
+      name: peer,
+      address,
+      http: port,
+      load: port + 1,
+      udp: peer === 'HAProxy' ? null : port + 1,
+      spent,
+    }
   }
 
   /** Every way to a backend, once each of them answers. */
