@@ -93,6 +93,12 @@ export class Collected {
   private cluster: ClusterSnapshot = { nodes: [], containers: [] }
   private readonly silent = new SilentNodes()
   private known: readonly HostNode[] = []
+  /** What the last list of other nodes' containers was made of; null: it is not to be used again. */
+  private told: {
+    readonly containers: readonly RemoteContainer[]
+    readonly hosts: readonly HostNode[]
+    readonly known: readonly RemoteContainer[] | null
+  } = { containers: [], hosts: [], known: null }
   private readonly reachOf: (node: string) => Reach
 
   /** `origins`: names of the store and the files, those that win a clash first; `others`: of all other sources. */
@@ -177,12 +183,28 @@ export class Collected {
     return this.known
   }
 
-  /** Containers of other nodes; there may be a hundred thousand, which come node by node. */
-  private remote(nodes: ReadonlyMap<string, ClusterNode>): RemoteContainer[] {
+  /** Containers of other nodes, the same list as long as nothing about them changes. */
+  private remote(nodes: ReadonlyMap<string, ClusterNode>): readonly RemoteContainer[] {
+    const { containers } = this.cluster
+    const hosts = this.hosts()
+    const silent = this.silent.containers()
+    const { known } = this.told
+    if (silent.length === 0 && known && this.told.containers === containers && this.told.hosts === hosts)
+      return known
+    const remote = this.countedOf([containers, silent], nodes)
+    this.told = { containers, hosts, known: silent.length === 0 ? remote : null }
+    return remote
+  }
+
+  /** Those that count, as they do; there may be a hundred thousand, which come node by node. */
+  private countedOf(
+    lists: readonly (readonly RemoteContainer[])[],
+    nodes: ReadonlyMap<string, ClusterNode>,
+  ): RemoteContainer[] {
     const remote: RemoteContainer[] = []
     let name = ''
     let state: HostNode['state'] = null
-    for (const list of [this.cluster.containers, this.silent.containers()])
+    for (const list of lists)
       for (const container of list) {
         if (container.node !== name) {
           name = container.node

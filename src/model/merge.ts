@@ -50,6 +50,7 @@ function udpPortsOf(services: Iterable<MeshService>): Map<string, PortRange[]> {
 
 const noHosts: readonly HostNode[] = []
 const noCallers: readonly Caller[] = []
+const same = { gone: [], come: [] }
 
 function sameItems<Item>(some: readonly Item[], others: readonly Item[]): boolean {
   if (some.length !== others.length) return false
@@ -135,7 +136,7 @@ class Merge {
     const changed = [...own.gone, ...own.come]
     changed.forEach(touch)
     if (changed.length > 0) for (const each of containers) if (sharesNetwork(each)) touch(each)
-    const others = differences(this.remote, remote)
+    const others = remote === this.remote ? same : differences(this.remote, remote)
     for (const container of others.gone) this.elsewhere.remove(container)
     for (const container of others.come) this.elsewhere.add(container)
     others.gone.forEach(touch)
@@ -147,7 +148,7 @@ class Merge {
       })
     }
     this.own = [...containers]
-    if (others.gone.length + others.come.length > 0) this.remote = [...remote]
+    this.remote = remote
     this.ownAddresses = node.addresses
     this.hosts = hosts
     return places
@@ -244,7 +245,7 @@ class Merge {
  * A merge that returns the same MeshService object for a service of which nothing
  * changed, in the place that the service was given in, so that later steps can tell by
  * reference what to leave alone. `hosts`: the nodes of the cluster, this one among them;
- * the same list as long as none changes.
+ * the same list as long as none changes. A list of `remote` containers is not altered once given.
  */
 export function createMerge(): (...inputs: MergeInputs) => Mesh {
   const merge = new Merge()
