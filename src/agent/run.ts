@@ -33,7 +33,6 @@ import { type Api, serveApi, serveMetrics } from '../status/api.js'
 import { createMetrics } from '../status/metrics.js'
 import { cleanHost } from './clean.js'
 import { currentIpForward, formersOfIpv6 } from './former.js'
-import { letHeapGrow } from './heap.js'
 import { Collected, type OwnNode } from './inputs.js'
 import { createKernel } from './kernel.js'
 import { Loop } from './loop.js'
@@ -186,7 +185,6 @@ export async function runAgent(settings: Settings, version: string): Promise<voi
     forget: async (changes, found) =>
       void (await forgetFlows(staleFlows(changes, found), sockets, ownPlaces)),
     onPass: pass => {
-      letHeapGrow(pass.outcomes.length)
       metrics.pass(pass.kind, pass.duration / 1000, pass.outcomes)
       metrics.repairs(pass.repairs.length)
       names.tell(loop)

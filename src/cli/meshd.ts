@@ -3,7 +3,6 @@
  * meshd: reads its settings and becomes the agent. Exit status 2 for settings that
  * make no sense, 1 for anything else that stops it.
  */
-import { keepHeapSmall } from '../agent/heap.js'
 import { configure } from '../config/config.js'
 import { helpText } from '../config/help.js'
 import { MeshError, reasonOf } from '../errors.js'
@@ -15,7 +14,6 @@ try {
   else if (version) process.stdout.write(`meshd ${packageVersion()}\n`)
   for (const warning of warnings) process.stderr.write(`meshd: warning: ${warning}\n`)
   if (settings) {
-    keepHeapSmall()
     // Loaded last: help and complaints need neither Docker's client nor the addon.
     const { runAgent } = await import('../agent/run.js')
     await runAgent(settings, packageVersion())
