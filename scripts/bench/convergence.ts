@@ -153,7 +153,7 @@ function rows(name: string, { mesh, docker }: Both): Row[] {
 export async function convergence({ quick }: Options): Promise<Section[]> {
   const stage = await Stage.up(() => {}, 2, 1)
   const [stop, failed, start] = [none(), none(), none()]
-  for (let round = 0; round < (quick ? 2 : 6); round++) {
+  for (let round = 0; round < (quick ? 1 : 6); round++) {
     await replaced(stage, stop, failed, start)
     await sleep(1)
   }

@@ -17,8 +17,6 @@ import { Rounds } from './rounds.js'
 import { collectGarbage, meanCpu, type Reading, type WatchedNode, watchedNode } from './watched.js'
 
 const endpointsEach = 10
-/** ipvsadm is run for so many entries, and the rest is reckoned. */
-const oneByOne = 300
 
 /** What there is to be reconciled. */
 interface Task {
@@ -29,6 +27,8 @@ interface Task {
   readonly each: number
   readonly settings: Partial<PlanSettings>
   readonly rounds: number
+  /** ipvsadm is run for so many entries, and the rest is reckoned. */
+  readonly oneByOne: number
   /** Whether raw netlink and ipvsadm do the same beside it. */
   readonly rivals: 'none' | 'netlink' | 'all'
   /** Most of what raw netlink takes for the IPVS objects. */
@@ -74,7 +74,7 @@ class Figures {
     this.none.add('resident memory', process.memoryUsage.rss() / 1e6)
   }
 
-  sections({ title, rounds, rivals, goal, memory }: Task): Section[] {
+  sections({ title, rounds, rivals, oneByOne, goal, memory }: Task): Section[] {
     const { first, none } = this
     const raw = first.of('raw netlink')
     const ours = first.of('apply ipvs')
@@ -153,7 +153,7 @@ async function run(topology: Topology, pair: readonly [Container, Container], ta
     figures.first.add('ipvsadm -R', await ipvsadmRestore(ipvs))
     await sleep(300)
     if (round > 0) continue
-    figures.first.add('ipvsadm, a run for each entry', await ipvsadmOneByOne(ipvs, oneByOne))
+    figures.first.add('ipvsadm, a run for each entry', await ipvsadmOneByOne(ipvs, task.oneByOne))
     await sleep(300)
   }
   return { sections: figures.sections(task), changes }
@@ -232,6 +232,7 @@ export async function reconcile({ quick }: Options): Promise<Section[]> {
       each: endpointsEach,
       settings: {},
       rounds: largest ? 1 : quick ? 2 : 5,
+      oneByOne: quick ? 40 : 300,
       rivals: largest ? 'netlink' : 'all',
       ...(count === 1000 ? { goal: 1.3 } : {}),
       ...(largest ? { memory: 250 } : {}),
@@ -246,6 +247,7 @@ export async function reconcile({ quick }: Options): Promise<Section[]> {
     each: 2,
     settings: { vipPool },
     rounds: 1,
+    oneByOne: 0,
     rivals: 'none',
   })
   return [...sections, ...taken.sections, changes(byCount)]
