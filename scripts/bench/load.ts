@@ -73,10 +73,8 @@ function burst(from: string, program: string, args: readonly string[]): Burst {
 function wrk(from: string, url: string, seconds: number, headers: readonly string[]): Figures {
   const script = join(tmpdir(), 'mesh-bench-wrk.lua')
   writeFileSync(script, wrkReport)
-  // wrk counts whole seconds by itself, but reports when it is interrupted.
-  const { output, busy } = burst(from, 'timeout', [
-    ...['--preserve-status', '--signal=INT', String(seconds), 'wrk', '-d', '60s'],
-    ...['-t', '1', '-c', String(clients), '-s', script],
+  const { output, busy } = interrupted(from, seconds, [
+    ...['wrk', '-d', '60s', '-t', '1', '-c', String(clients), '-s', script],
     ...headers.flatMap(header => ['-H', header]),
     url,
   ])
@@ -90,6 +88,18 @@ function wrk(from: string, url: string, seconds: number, headers: readonly strin
     p99: p99 / 1000,
     /** Microseconds of processor time for one. */
     cpu: (busy / count) * 1e6,
+  }
+}
+
+/** wrk counts whole seconds by itself, but reports when it is interrupted; unless that comes before it sleeps. */
+function interrupted(from: string, seconds: number, argv: readonly string[]): Burst {
+  const options = ['--preserve-status', '--signal=INT', '--kill-after=2', String(seconds)]
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return burst(from, 'timeout', [...options, ...argv])
+    } catch (error) {
+      if (attempt === 3) throw error
+    }
   }
 }
 
