@@ -53,10 +53,13 @@ export async function runProgram(
   })
 }
 
-/** Tries to load a kernel module; whether that went well. Never throws: the caller finds out what is missing. */
-export async function loadModule(name: string): Promise<boolean> {
+/**
+ * Tries to load a kernel module, with parameters `name=value`; whether that went well. Never
+ * throws: the caller finds out what is missing.
+ */
+export async function loadModule(name: string, ...parameters: string[]): Promise<boolean> {
   try {
-    await runProgram(['modprobe', name], null)
+    await runProgram(['modprobe', name, ...parameters], null)
     return true
   } catch {
     return false

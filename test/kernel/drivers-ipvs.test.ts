@@ -1,4 +1,5 @@
-import { readdirSync } from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import t from 'tap'
 import { createIpvsDriver } from '../../src/drivers/ipvs.js'
 import { createSysctlDriver } from '../../src/drivers/sysctls.js'
@@ -14,6 +15,27 @@ import { fwmarkOf, fwmarkOfVip } from '../../src/kernel/ownership.js'
 import { messagesSent } from '../../src/netlink/connection.js'
 import { bring, failures, freshStage, pending, reach, told } from '../helpers/drivers.js'
 import { loadModules } from '../helpers/namespaces.js'
+import { waitFor } from '../helpers/wait.js'
+
+await t.test(
+  'IPVS is loaded with a table for many connections',
+  {
+    skip: process.env.LAB === '1' ? false : 'unloads IPVS, which this machine may use: run it in scripts/lab',
+  },
+  async t => {
+    const loaded = () => readFileSync('/proc/modules', 'utf8').match(/^(ip_vs_\w+|xt_ipvs)/gm) ?? []
+    await waitFor(
+      () => {
+        const { status } = spawnSync('rmmod', [...loaded(), 'ip_vs'])
+        return status === 0 && !existsSync('/sys/module/ip_vs')
+      },
+      'IPVS to be out of use',
+      20,
+    )
+    await requireIpvs()
+    t.equal(readFileSync('/sys/module/ip_vs/parameters/conn_tab_bits', 'utf8').trim(), '18')
+  },
+)
 
 loadModules('ip_vs', 'ip_vs_rr', 'ip_vs_wlc')
 
