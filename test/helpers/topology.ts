@@ -147,9 +147,10 @@ export class Topology {
     this.ip(`link add up0 netns ${this.prefix}-host type veth peer name port${number} netns ${wire}`)
     execFileSync('ip', ['-n', wire, 'link', 'set', `port${number}`, 'master', 'wire', 'up'])
     this.in('host', 'link set lo up', `addr add ${this.address}/24 dev up0`, 'link set up0 up')
+    // With a MAC of its own, as Docker gives it one: else it would take that of whichever container came last.
     this.in(
       'host',
-      'link add docker0 type bridge',
+      'link add docker0 address 02:42:ac:11:00:01 type bridge',
       `addr add ${bridgeAddress}/16 dev docker0`,
       'link set docker0 up',
     )

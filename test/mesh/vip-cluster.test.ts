@@ -2,15 +2,18 @@ import t from 'tap'
 import type { Container } from '../../src/model/container.js'
 import { parseVipPort } from '../../src/model/vip-ports.js'
 import { nodeAddress } from '../../src/planner/addresses.js'
+import { families, vipPool } from '../helpers/families.js'
 import { meshCluster, told } from '../helpers/mesh-cluster.js'
 import { MeshNode, service } from '../helpers/mesh-node.js'
 import type { Topology } from '../helpers/topology.js'
 
-const vip = '10.253.0.5'
-const processVip = '10.253.0.6'
+/** As the store has them. */
+const vip4 = '10.253.0.5'
+const processVip4 = '10.253.0.6'
 
 t.test('a VIP on two nodes', async t => {
-  const cluster = await meshCluster(2, {}, () => {}, [], { vipPool: '10.253.0.0/16' })
+  const [, six] = families
+  const cluster = await meshCluster(2, {}, () => {}, [], { ...six!.settings, vipPool })
   t.teardown(() => cluster.destroy())
   const [here, there] = cluster.topologies as [Topology, Topology]
   const [one, two] = cluster.meshes as [MeshNode, MeshNode]
@@ -35,8 +38,8 @@ t.test('a VIP on two nodes', async t => {
   for (const mesh of cluster.meshes) {
     mesh.hosts = hosts
     mesh.services = [
-      service('web', [], { vip, vipPorts }),
-      service('process', [], { vip: processVip, vipPorts, endpoints, selector: null }),
+      service('web', [], { vip: vip4, vipPorts }),
+      service('process', [], { vip: processVip4, vipPorts, endpoints, selector: null }),
     ]
   }
   await two.pass()
@@ -44,6 +47,7 @@ t.test('a VIP on two nodes', async t => {
   await one.pass()
   const addressOf = (container: Container) => one.reconciler.addressOf(container.id)!
 
+  /** Title, path and address, of IPv4. */
   const callers: [string, string, string][] = [
     ['an attached container', here.pathOf(attached), addressOf(attached)],
     ['one without a network', here.pathOf(lonely), addressOf(lonely)],
@@ -51,36 +55,44 @@ t.test('a VIP on two nodes', async t => {
     ['the node', here.host, '10.254.0.2'],
   ]
 
-  t.test('leads callers of one to an endpoint on the other', async t => {
-    for (const [who, path, address] of callers)
-      for (const port of [80, 8080]) t.match(await here.ask(path, vip, port), { name: 'web', address }, who)
-  })
+  for (const { name: title, family, isSix, stack, vips } of families) {
+    const vip = vips.address(vip4)
+    const processVip = vips.address(processVip4)
 
-  t.test('and to a process of the other', async t => {
-    for (const [who, path, address] of callers)
-      t.match(await here.ask(path, processVip, 80), { name: 'process', address }, who)
-  })
+    t.test(`leads callers of one to an endpoint on the other, ${title}`, async t => {
+      for (const [who, path, four] of callers)
+        for (const port of [80, 8080])
+          t.match(await here.ask(path, vip, port), { name: 'web', address: stack.address(four) }, who)
+    })
 
-  t.test('datagrams are answered, too', async t => {
-    for (const [i, [who, path]] of callers.entries()) {
-      const udp = await here.udpClient(path, 44_000 + i)
-      t.match(await udp.ask(vip, 53), { name: 'web' }, who)
-      const other = await here.udpClient(path, 45_000 + i)
-      t.match(await other.ask(processVip, 53), { name: 'process' }, who)
-    }
-  })
+    t.test(`and to a process of the other, ${title}`, async t => {
+      for (const [who, path, four] of callers)
+        t.match(await here.ask(path, processVip, 80), { name: 'process', address: stack.address(four) }, who)
+    })
+
+    t.test(`datagrams are answered, too, ${title}`, async t => {
+      const port = isSix ? 46_000 : 44_000
+      for (const [i, [who, path]] of callers.entries()) {
+        const udp = await here.udpClient(path, port + i, family)
+        t.match(await udp.ask(vip, 53), { name: 'web' }, who)
+        const other = await here.udpClient(path, port + 1000 + i, family)
+        t.match(await other.ask(processVip, 53), { name: 'process' }, who)
+      }
+    })
+  }
 
   t.test('an endpoint that comes to the caller’s own node takes its share', async t => {
     const own = here.addContainer('own', { labels: { app: 'web' } })
     await here.serveTcp(own, 80, 'own')
     one.containers = [attached, lonely, plain, own]
     await one.pass('fast')
-    for (const [who, path] of callers) {
-      const names = [await here.ask(path, vip, 80), await here.ask(path, vip, 80)].map(({ name }) => name)
-      t.strictSame(names.sort(), ['own', 'web'], who)
+    for (const { vips } of families) {
+      const vip = vips.address(vip4)
+      for (const [who, path] of [...callers, ['itself', here.pathOf(own)] as const]) {
+        const names = [await here.ask(path, vip, 80), await here.ask(path, vip, 80)].map(({ name }) => name)
+        t.strictSame(names.sort(), ['own', 'web'], who)
+      }
     }
-    const itself = [await here.ask(here.pathOf(own), vip, 80), await here.ask(here.pathOf(own), vip, 80)]
-    t.strictSame(itself.map(({ name }) => name).sort(), ['own', 'web'])
   })
 
   t.test('leaves nothing to repair', async t => {
