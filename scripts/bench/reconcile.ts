@@ -175,6 +175,9 @@ async function oneChange(
   }
   for (let i = -2; i < repeats; i++) {
     collectGarbage()
+    // What the collection has moved about is touched anew, once.
+    await health('unhealthy')
+    await health('healthy')
     const away = await health('unhealthy')
     const back = await health('healthy')
     if (i < 0) continue // the first two warm the compiler up
