@@ -74,7 +74,7 @@ function addedRows(series: Series, { ways }: Scene): Row[] {
 
 async function connectionSection(scene: Scene): Promise<Section> {
   const { ways, quick, where } = scene
-  const series = await inTurn(ways, quick ? 3 : 7, ({ address, http, spent }): Figures => {
+  const series = await inTurn(ways, quick ? 3 : 6, ({ address, http, spent }): Figures => {
     const before = spent?.() ?? 0
     const figures = connections(client, `http://${address}:${http}/`, 0.5)
     return { ...figures, ...(spent ? { own: (spent() - before) / figures.count! } : {}) }
@@ -93,7 +93,7 @@ async function connectionSection(scene: Scene): Promise<Section> {
 
 async function requestSection(scene: Scene): Promise<Section> {
   const { ways, quick, where } = scene
-  const series = await inTurn(ways, quick ? 2 : 5, ({ address, http }) =>
+  const series = await inTurn(ways, quick ? 2 : 4, ({ address, http }) =>
     requests(client, `http://${address}:${http}/`, 0.5),
   )
   return {
@@ -125,7 +125,7 @@ async function bulkSection(scene: Scene, streams: number, what: string): Promise
 async function datagramSection(scene: Scene): Promise<Section> {
   const { ways, quick, where } = scene
   const able = ways.filter((way): way is Way & { udp: number } => way.udp !== null)
-  const series = await inTurn(able, quick ? 2 : 5, ({ address, udp }) => datagrams(client, address, udp, 0.5))
+  const series = await inTurn(able, quick ? 2 : 4, ({ address, udp }) => datagrams(client, address, udp, 0.5))
   return {
     title: `Datagrams of 64 bytes; ${where}`,
     rows: [
