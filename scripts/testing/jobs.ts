@@ -40,8 +40,8 @@ export function testFiles(layer: Layer, words: readonly string[]): string[] {
 
 /**
  * Deals files to jobs. Unit files are a job each, and so are files `….native.test.ts`
- * of any layer, which need what the lab's kernel lacks and always run in this machine's
- * own. The kernel and mesh layers run in namespaces made for each file, so that many can
+ * of any layer, which always run in this machine's own kernel: they need what the lab's
+ * lacks, or nothing but namespaces, and are several times faster so. The kernel and mesh layers run in namespaces made for each file, so that many can
  * share one boot; they fill as many labs as run at a time. A swarm file has a lab to itself.
  */
 export function dealJobs(

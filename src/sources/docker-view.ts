@@ -204,7 +204,9 @@ export class DockerView {
     const signals = this.#signals.get(event.id) ?? new Map<number, number>()
     this.#signals.set(event.id, signals.set(signal, sent))
     const entry = this.#containers.get(event.id)
-    if (entry) this.#change(event.id, { leaving: this.#isLeaving(entry, now) })
+    // Its process may have ended before Docker told of the signal.
+    if (entry && entry.container.state !== 'exited')
+      this.#change(event.id, { leaving: this.#isLeaving(entry, now) })
   }
 
   #isLeaving(entry: Inspected, now: number): boolean {

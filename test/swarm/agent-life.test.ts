@@ -151,37 +151,33 @@ t.test(
   },
 )
 
-for (const signal of ['SIGKILL', 'SIGTERM'] as const)
-  t.test(`a drain goes on through the end of the agent by ${signal}`, async t => {
-    const going = await docker.runContainer({ labels: { app: 'drain' }, ...stubborn })
-    await mesh.client.publish(
-      { service: 'drain', ports: ['8891:80'], selector: 'app=drain', drain: '60s' },
-      60,
-    )
-    await mesh.settled(8891, 1)
-    const line = await KeptConnection.open(host, 8891)
-    await line.ask()
-    const address = await mesh.addressOf('drain', going)
-    await docker.container(going, 'kill?signal=TERM')
-    await waitFor(() => mesh.weight(8891, address) === 0, 'weight 0', 20, 0.01)
-    await end(signal)
-    let stop = false
-    const weights = new Set<number | null>()
-    const watching = (async () => {
-      for (; !stop; await sleep(0.005)) weights.add(mesh.weight(8891, address))
-    })()
-    await line.ask()
-    await start()
-    await sleep(1.5)
-    await line.ask()
-    stop = true
-    await watching
-    t.strictSame([...weights], [0], 'weight 0 stays weight 0')
-    line.close()
-    await waitFor(() => mesh.weight(8891, address) === null, 'its end', 30, 0.05)
-    await allIsWell(t)
-    await docker.removeContainer(going)
-  })
+t.test('a drain goes on through the end of the agent', async t => {
+  const going = await docker.runContainer({ labels: { app: 'drain' }, ...stubborn })
+  await mesh.client.publish({ service: 'drain', ports: ['8891:80'], selector: 'app=drain', drain: '60s' }, 60)
+  await mesh.settled(8891, 1)
+  const line = await KeptConnection.open(host, 8891)
+  await line.ask()
+  const address = await mesh.addressOf('drain', going)
+  await docker.container(going, 'kill?signal=TERM')
+  await waitFor(() => mesh.weight(8891, address) === 0, 'weight 0', 20, 0.01)
+  await end('SIGKILL')
+  let stop = false
+  const weights = new Set<number | null>()
+  const watching = (async () => {
+    for (; !stop; await sleep(0.005)) weights.add(mesh.weight(8891, address))
+  })()
+  await line.ask()
+  await start()
+  await sleep(1.5)
+  await line.ask()
+  stop = true
+  await watching
+  t.strictSame([...weights], [0], 'weight 0 stays weight 0')
+  line.close()
+  await waitFor(() => mesh.weight(8891, address) === null, 'its end', 30, 0.05)
+  await allIsWell(t)
+  await docker.removeContainer(going)
+})
 
 t.test('a stop that began while there was no agent is known to the next one', async t => {
   const going = await docker.runContainer({ labels: { app: 'drain' }, ...stubborn })

@@ -111,8 +111,9 @@ t.test('a restart ends one process and begins another', async t => {
   const first = watch.snapshots.length - 1
   await docker.container(id, 'restart?t=1')
   await watch.until(id, 'restart', each => each.pid !== pid && each.state === 'running' && !each.leaving)
-  const story = watch.story(id, first)
-  t.match(story.slice(0, 3), ['running', 'running leaving', 'exited'])
+  // Docker tells of its signal when it has sent it, and the process may have ended by then.
+  const story = watch.story(id, first).filter(look => look !== 'running leaving')
+  t.match(story.slice(0, 2), ['running', 'exited'])
   t.equal(story.at(-1), 'running')
 })
 

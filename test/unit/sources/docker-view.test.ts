@@ -74,6 +74,14 @@ t.test('a harmless signal after the stop signal changes nothing', async t => {
   t.equal(web(view)?.leaving, true)
 })
 
+t.test('a signal that is told of after the end of the process changes nothing', async t => {
+  const view = viewOf(inspected('web'))
+  const { id, pid } = web(view)!
+  view.ended(id, pid)
+  kill(view, '15', start + second)
+  t.match(web(view), { state: 'exited', leaving: false })
+})
+
 t.test('a container that survives its stop timeout is not leaving any more', async t => {
   const view = viewOf(inspected('web'))
   kill(view, '15', start)
