@@ -18,6 +18,12 @@ export interface Finished {
   readonly stderr: string
 }
 
+/**
+ * For an agent that has nothing to repair: a look for damage takes it most of a second of the
+ * lab's only processor, every four unless it is told so.
+ */
+export const rareLooks = ['--resync', '60']
+
 /** Runs a program to its end; a status other than 0 is a result, not an error. */
 export function run(argv: readonly string[], seconds = 120): Promise<Finished> {
   const [file = '', ...args] = argv
@@ -93,13 +99,9 @@ export class Node {
     )
   }
 
-  /**
-   * Starts the agent, back when its socket answers. Unless told otherwise it looks for damage
-   * once a minute: a look takes most of a second here, and what a test is about needs none.
-   */
+  /** Starts the agent, back when its socket answers. */
   async startAgent(...flags: string[]): Promise<Running> {
-    const resync = flags.includes('--resync') ? [] : ['--resync', '60']
-    const agent = this.start('node', '--enable-source-maps', 'dist/src/cli/meshd.js', ...resync, ...flags)
+    const agent = this.start('node', '--enable-source-maps', 'dist/src/cli/meshd.js', ...flags)
     // Asked over the socket itself: meshctl, started again and again, would take the agent's own time.
     const client = createClient(`/proc/${this.pid}/root/run/mesh/mesh.sock`)
     await waitFor(

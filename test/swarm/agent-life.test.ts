@@ -6,7 +6,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import t, { type Test } from 'tap'
 import { ask, Load } from '../helpers/clients.js'
 import { KeptConnection } from '../helpers/flows.js'
-import { type Running, startNodes } from '../helpers/lab.js'
+import { type Running, rareLooks, startNodes } from '../helpers/lab.js'
 import { NodeMesh } from '../helpers/node-mesh.js'
 import { sleep, waitFor } from '../helpers/wait.js'
 
@@ -28,7 +28,7 @@ let former = ''
 
 /** Starts the agent; back when it has made its first pass and is content. */
 async function start(): Promise<void> {
-  agent = node!.start('node', 'dist/src/cli/meshd.js', '--log-level', 'debug', '--resync', '60')
+  agent = node!.start('node', 'dist/src/cli/meshd.js', '--log-level', 'debug', ...rareLooks)
   await waitFor(
     async () => {
       if (agent.hasEnded) throw new Error(`meshd ended:\n${agent.output}`)

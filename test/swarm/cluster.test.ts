@@ -9,13 +9,12 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { ask, askUdp, Load, type LoadReport } from '../helpers/clients.js'
 import { KeptConnection } from '../helpers/flows.js'
-import { must, type Node, outside, type Running, startNodes } from '../helpers/lab.js'
+import { must, type Node, outside, type Running, rareLooks, startNodes } from '../helpers/lab.js'
 import { NodeMesh } from '../helpers/node-mesh.js'
 import { sleep, waitFor } from '../helpers/wait.js'
 
 const endpoint = `http://${outside}:2379`
-// A look for damage takes a good part of a second here, and there are three agents.
-const settings = ['--store', 'etcd', '--etcd-endpoints', endpoint, '--resync', '60']
+const settings = ['--store', 'etcd', '--etcd-endpoints', endpoint, ...rareLooks]
 const labels = { app: 'web' }
 const short = (id: string) => id.slice(0, 12)
 const since = (start: number) => `${((performance.now() - start) / 1000).toFixed(2)} s`

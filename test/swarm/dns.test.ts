@@ -3,13 +3,13 @@
  * one, as `meshctl dns use` says.
  */
 import t from 'tap'
-import { startNodes } from '../helpers/lab.js'
+import { rareLooks, startNodes } from '../helpers/lab.js'
 import { waitFor } from '../helpers/wait.js'
 
 const [node] = await startNodes(1)
 if (!node) throw new Error('no node')
 const { docker } = node
-let agent = await node.startAgent()
+let agent = await node.startAgent(...rareLooks)
 t.teardown(() => agent.kill('SIGTERM'))
 const image = 'mesh-test:1'
 const settings = ['--dns', '10.253.0.1', '--dns-search', 'mesh', '--dns-option', 'ndots:2']
@@ -60,6 +60,6 @@ t.test('an agent that was killed answers again when it is back', async t => {
   agent.kill('SIGKILL')
   await waitFor(() => agent.hasEnded, 'its end', 30)
   t.not((await ask()).status, 0)
-  agent = await node.startAgent()
+  agent = await node.startAgent(...rareLooks)
   t.match((await ask()).stdout, address.trim().split(' ').at(-1)!)
 })

@@ -4,7 +4,7 @@
 import t from 'tap'
 import { ipv6 } from '../../src/planner/stack.js'
 import { namespaceOf } from '../helpers/inside.js'
-import { must, type Node, run, startNodes } from '../helpers/lab.js'
+import { must, type Node, rareLooks, run, startNodes } from '../helpers/lab.js'
 import { NodeMesh } from '../helpers/node-mesh.js'
 import { waitFor } from '../helpers/wait.js'
 
@@ -29,7 +29,7 @@ async function curl(url: string, prefix: readonly string[] = []): Promise<number
 const answers = (url: string) => waitFor(async () => (await curl(url)) === 0, `an answer of ${url}`, 30, 0.1)
 
 t.test('meshd --ipv6 on', async t => {
-  const agent = await node.startAgent('--ipv6', 'on')
+  const agent = await node.startAgent(...rareLooks, '--ipv6', 'on')
   t.teardown(async () => {
     if (!t.passing()) t.comment(agent.output.slice(-20_000))
     agent.kill('SIGTERM')

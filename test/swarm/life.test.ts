@@ -5,7 +5,7 @@
 import t from 'tap'
 import { ask, Load } from '../helpers/clients.js'
 import { KeptConnection, UdpFlow } from '../helpers/flows.js'
-import { startNodes } from '../helpers/lab.js'
+import { rareLooks, startNodes } from '../helpers/lab.js'
 import { NodeMesh } from '../helpers/node-mesh.js'
 import { sleep, waitFor } from '../helpers/wait.js'
 
@@ -13,7 +13,7 @@ const [node] = await startNodes(1)
 if (!node) throw new Error('no node')
 const { docker, address: host } = node
 const mesh = new NodeMesh(node)
-const agent = await node.startAgent('--log-level', 'debug')
+const agent = await node.startAgent(...rareLooks, '--log-level', 'debug')
 t.teardown(async () => {
   if (!t.passing()) t.comment(agent.output.slice(-20_000))
   agent.kill('SIGTERM')

@@ -6,7 +6,7 @@ import { spawn } from 'node:child_process'
 import t from 'tap'
 import { type Answer, ask, askUdp } from '../helpers/clients.js'
 import { askIn, askUdpIn, namespaceOf } from '../helpers/inside.js'
-import { must, outside, startNodes } from '../helpers/lab.js'
+import { must, outside, rareLooks, startNodes } from '../helpers/lab.js'
 import { waitFor } from '../helpers/wait.js'
 
 const [node] = await startNodes(1, { managers: 1 })
@@ -37,7 +37,7 @@ const shared = containers.get('docker0')!
 await docker.runContainer({ name: 'sidecar', network: `container:${shared}`, command: ['web', '81'] })
 await docker.runContainer({ name: 'hostly', network: 'host', command: ['web', '8090'] })
 const client = await docker.runContainer({ name: 'client' })
-const agent = await node.startAgent()
+const agent = await node.startAgent(...rareLooks)
 t.teardown(() => agent.kill('SIGTERM'))
 const host = await namespaceOf(node)
 const other = await namespaceOf(node, client)

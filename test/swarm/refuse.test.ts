@@ -4,7 +4,7 @@
  */
 import t, { type Test } from 'tap'
 import { ask } from '../helpers/clients.js'
-import { type Running, startNodes } from '../helpers/lab.js'
+import { type Running, rareLooks, startNodes } from '../helpers/lab.js'
 import { NodeMesh } from '../helpers/node-mesh.js'
 import { waitFor } from '../helpers/wait.js'
 
@@ -34,6 +34,7 @@ await docker.createService({
   more: { EndpointSpec: { Ports: [port(7102)] } },
 })
 const agent = await node.startAgent(
+  ...rareLooks,
   ...['--metrics', '127.0.0.1:9378', '--reserved-ports', '7300-7309/udp'],
   ...['--vip-pool', '10.253.0.0/28'], // 13 VIPs
 )

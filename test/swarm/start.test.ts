@@ -5,7 +5,7 @@
 import { writeFileSync } from 'node:fs'
 import t from 'tap'
 import { ask } from '../helpers/clients.js'
-import { run, startNodes } from '../helpers/lab.js'
+import { rareLooks, run, startNodes } from '../helpers/lab.js'
 import { NodeMesh } from '../helpers/node-mesh.js'
 import { waitFor } from '../helpers/wait.js'
 
@@ -159,7 +159,7 @@ t.test(
     t.test('the socket of a meshd that was killed is no hindrance to the next', async t => {
       agent.kill('SIGKILL')
       await agent.ended
-      const next = await node.startAgent()
+      const next = await node.startAgent(...rareLooks)
       t.teardown(() => next.kill('SIGTERM'))
       t.equal((await node.must('stat', '-c', '%a %U', '/run/mesh/mesh.sock')).trim(), '660 root')
       t.match(await ask(`http://${node.address}:8888/`), { container: id.slice(0, 12) })
