@@ -10,7 +10,7 @@ import { join } from 'node:path'
 import t from 'tap'
 import { openSocket } from '../../src/netlink/addon.js'
 import { ask } from '../helpers/clients.js'
-import { type Node, outside, type Running, rareLooks, startNodes } from '../helpers/lab.js'
+import { type Node, outside, type Running, startNodes } from '../helpers/lab.js'
 import { NodeMesh } from '../helpers/node-mesh.js'
 import { sendFrames } from '../helpers/tunnel-frames.js'
 import { waitFor } from '../helpers/wait.js'
@@ -46,8 +46,7 @@ t.afterEach(t => {
 })
 await waitFor(async () => (await fetch(`${endpoint}/health`)).ok, 'etcd', 30)
 // One after the other, for the numbers and subnets to be those of their names.
-for (const node of nodes)
-  agents.push(await node.startAgent(...rareLooks, '--store', 'etcd', '--etcd-endpoints', endpoint))
+for (const node of nodes) agents.push(await node.startAgent('--store', 'etcd', '--etcd-endpoints', endpoint))
 
 t.test('a process of one node answers through both, and sees the client', async t => {
   const seen: string[] = []
