@@ -149,15 +149,18 @@ export class SwarmMesh {
     t.same(failures.slice(allowed), [], `at most ${allowed} requests fail`)
   }
 
+  /** The services whose tasks have containers that run on a node, once for each of these. */
+  async tasksOn(node: Node): Promise<string[]> {
+    const all = await node.docker.call<{ Labels: Record<string, string> }[]>('GET', '/containers/json')
+    return all.flatMap(({ Labels }) => Labels['com.docker.swarm.service.name'] ?? [])
+  }
+
   /** Removes Swarm services; back when neither their tasks nor what the mesh knew of them is left. */
   async removeServices(...names: string[]): Promise<void> {
     const [one] = this.nodes as [Node]
     for (const name of names) await one.docker.removeService(name).catch(() => {})
     for (const node of this.nodes) {
-      const left = async () =>
-        (await node.docker.call<{ Labels: Record<string, string> }[]>('GET', '/containers/json')).some(
-          ({ Labels }) => names.includes(Labels['com.docker.swarm.service.name'] ?? ''),
-        )
+      const left = async () => (await this.tasksOn(node)).some(name => names.includes(name))
       await waitFor(async () => !(await left()), `the end of ${names.join(', ')} on ${node.name}`, 120)
       const known = async () => (await this.of(node).client.list()).some(({ name }) => names.includes(name))
       await waitFor(async () => !(await known()), `${node.name} to forget ${names.join(', ')}`, 30)

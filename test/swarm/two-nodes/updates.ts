@@ -102,11 +102,7 @@ export async function updates(t: Test, swarm: SwarmMesh): Promise<void> {
       const { ID, Version, Spec } = all.find(({ Description }) => Description.Hostname === 'node2')!
       const drained = { ...Spec, Availability: 'drain' }
       await one.docker.call('POST', `/nodes/${ID}/update?version=${Version.Index}`, drained)
-      await waitFor(
-        async () => (await two.docker.call<unknown[]>('GET', '/containers/json')).length === 0,
-        'no task on node2',
-        120,
-      )
+      await waitFor(async () => (await swarm.tasksOn(two)).length === 0, 'no task on node2', 120)
     }),
   )
 }

@@ -55,7 +55,8 @@ t.test('ports and numbers differ from question to question', async t => {
     },
   ])
   for (let i = 0; i < 60; i++) await ask(`${i}.example.com`)
-  t.ok(others[0]!.sources.size >= 16, `${others[0]!.sources.size} ports`)
+  // The last of 16 sockets is chosen like any other, and may be left out by chance.
+  t.ok(others[0]!.sources.size >= 15, `${others[0]!.sources.size} ports`)
   t.ok(ids.size >= 58, `${ids.size} numbers`)
 })
 
