@@ -3,22 +3,10 @@
  * meshd: reads its settings and becomes the agent. Exit status 2 for settings that
  * make no sense, 1 for anything else that stops it.
  */
-import { constants, getPriority, setPriority } from 'node:os'
 import { configure } from '../config/config.js'
 import { helpText } from '../config/help.js'
 import { MeshError, reasonOf } from '../errors.js'
 import { packageVersion } from './version.js'
-
-/**
- * A node is busiest while containers start and end on it, which is when packets must be led
- * elsewhere. What is started from here on inherits it; who gave meshd a priority keeps it.
- */
-function goBeforeOthers(): void {
-  try {
-    if (getPriority() === constants.priority.PRIORITY_NORMAL)
-      setPriority(constants.priority.PRIORITY_ABOVE_NORMAL)
-  } catch {} // not root, which is told of elsewhere
-}
 
 try {
   const { help, version, settings, warnings } = configure(process.argv.slice(2), process.env)
@@ -26,7 +14,6 @@ try {
   else if (version) process.stdout.write(`meshd ${packageVersion()}\n`)
   for (const warning of warnings) process.stderr.write(`meshd: warning: ${warning}\n`)
   if (settings) {
-    goBeforeOthers()
     // Loaded last: help and complaints need neither Docker's client nor the addon.
     const { runAgent } = await import('../agent/run.js')
     await runAgent(settings, packageVersion())
