@@ -11,16 +11,7 @@
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
-import {
-  dealJobs,
-  endJobs,
-  type FileReport,
-  type Job,
-  type Layer,
-  layers,
-  runJob,
-  testFiles,
-} from './jobs.js'
+import { dealJobs, endJobs, type FileReport, type Layer, layers, runJob, testFiles } from './jobs.js'
 
 const inCI = process.env.CI === 'true'
 const total = { passed: 0, failed: 0, skipped: 0 }
@@ -75,8 +66,6 @@ mkdirSync('.lab', { recursive: true })
 const directory = mkdtempSync('.lab/results-')
 const slots = Math.max(1, Math.min(4, availableParallelism()))
 const queue = dealJobs(files, kernelHasIpvs(), slots)
-const inLabs = queue.filter(({ inLab }) => inLab)
-const here = queue.filter(({ inLab }) => !inLab)
 if (queue.length === 0) {
   total.failed++
   console.log(`FAIL  no test file's path contains ${wantedWords.join(' or ')}`)
@@ -87,16 +76,14 @@ if (queue.some(job => job.layer === 'swarm')) {
 }
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
   process.once(signal, () => {
-    total.failed += inLabs.splice(0).length + here.splice(0).length
+    total.failed += queue.splice(0).length
     console.log(`FAIL  ended by ${signal}`)
     endJobs()
   })
-async function work(...queues: Job[][]): Promise<void> {
-  const next = () => queues.find(({ length }) => length > 0)?.shift()
-  for (let job = next(); job; job = next()) await runJob(job, directory, report)
+async function work(): Promise<void> {
+  for (let job = queue.shift(); job; job = queue.shift()) await runJob(job, directory, report)
 }
-// What runs outside labs waits most of its time, for leases and other programs: one at a time beside them.
-await Promise.all([...Array.from({ length: slots }, () => work(inLabs, here)), work(here)])
+await Promise.all(Array.from({ length: slots }, work))
 rmSync(directory, { recursive: true })
 console.log(counts(total.passed, total.failed, total.skipped))
 process.exitCode = total.failed > 0 ? 1 : 0
