@@ -39,7 +39,9 @@ export class SwarmMesh {
     ]
     const etcd = spawn('etcd', options, { stdio: 'ignore' })
     const mesh = new SwarmMesh(await startNodes(count, { managers: count }), flags)
-    t.teardown(() => {
+    t.teardown(async () => {
+      for (const agent of mesh.agents.values()) agent.kill('SIGKILL')
+      await Promise.all([...mesh.agents.values()].map(({ ended }) => ended))
       etcd.kill('SIGKILL')
       rmSync(directory, { recursive: true, force: true })
     })

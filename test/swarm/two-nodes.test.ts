@@ -3,14 +3,15 @@
  * share one boot, which takes longer than some of them; each takes away what it has made.
  */
 import t from 'tap'
+import { rareLooks } from '../helpers/lab.js'
 import { SwarmMesh } from '../helpers/swarm-mesh.js'
 import { addresses } from './two-nodes/addresses.js'
 import { adopt } from './two-nodes/adopt.js'
 import { labels } from './two-nodes/labels.js'
 import { updates } from './two-nodes/updates.js'
 
-// Docker puts its own rules first when it publishes a port; a look for that takes most of a second here.
-const swarm = await SwarmMesh.start(t, 2, ['--resync', '10'])
+// A full pass takes more than a second here, and what Docker tells meanwhile waits for its end.
+const swarm = await SwarmMesh.start(t, 2, rareLooks)
 
 t.test('labels of services', t => labels(t, swarm))
 t.test('names and addresses of a stack', t => addresses(t, swarm))
