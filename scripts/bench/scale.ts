@@ -17,6 +17,7 @@ import { Replica } from '../../src/store/etcd-replica.js'
 import { unchanged } from '../../src/store/etcd-wire.js'
 import { EtcdServers } from '../../test/helpers/etcd.js'
 import { service } from '../../test/helpers/mesh-node.js'
+import { planSettings } from '../../test/helpers/plan-settings.js'
 import { waitFor } from '../../test/helpers/wait.js'
 import type { Options } from './parts.js'
 import { quantile, type Section } from './report.js'
@@ -39,17 +40,6 @@ const churn = 1000
 const abreast = 32
 /** As meshd has it unless told otherwise, milliseconds. */
 const minGap = 20
-
-const plan = {
-  sandboxPath: '/run/netns/mesh',
-  mtu: 1500,
-  tcpTimeout: 7500,
-  tcpFinTimeout: 120,
-  udpTimeout: 300,
-  kernelRelease: '6.1.0',
-  formerIpForward: '1',
-  ipv6: null,
-} as const
 
 /** A kernel that holds nothing and takes everything. */
 const anyKernel: Kernel = {
@@ -101,7 +91,7 @@ class NodeOfMany {
       swarmPorts: [],
       declarations: null,
     })
-    const reconciler = new Reconciler(anyKernel, () => this.collected.inputs, plan)
+    const reconciler = new Reconciler(anyKernel, () => this.collected.inputs, planSettings)
     const pass = async (kind: 'fast' | 'full'): Promise<boolean> => {
       const stamps = this.heard
       this.heard = []

@@ -9,6 +9,7 @@ import type { PlanSettings } from '../../../src/planner/base.js'
 import { createPlanner } from '../../../src/planner/plan.js'
 import type { Plan } from '../../../src/planner/slices.js'
 import { container, containerSnapshot } from '../../helpers/containers.js'
+import { planSettings } from '../../helpers/plan-settings.js'
 import { aService } from '../../helpers/services.js'
 
 const node: Node = {
@@ -19,14 +20,7 @@ const node: Node = {
   membership: null,
 }
 const settings: PlanSettings = {
-  sandboxPath: '/run/netns/mesh',
-  mtu: 1500,
-  tcpTimeout: 7500,
-  tcpFinTimeout: 120,
-  udpTimeout: 300,
-  kernelRelease: '6.1.0',
-  formerIpForward: '1',
-  ipv6: null,
+  ...planSettings,
   vipPool: '10.253.0.0/16',
 }
 const merge = createMerge()

@@ -8,10 +8,10 @@ import { publicationOf } from '../../../src/model/publication.js'
 import type { Service } from '../../../src/model/service.js'
 import type { Node } from '../../../src/model/snapshot.js'
 import { AddressBook } from '../../../src/planner/addresses.js'
-import type { PlanSettings } from '../../../src/planner/base.js'
 import { createPlanner } from '../../../src/planner/plan.js'
 import { type Plan, planOf } from '../../../src/planner/slices.js'
 import { describe, placeName } from '../../../src/status/describe.js'
+import { planSettings } from '../../helpers/plan-settings.js'
 
 const node: Node = {
   name: 'node1',
@@ -19,16 +19,6 @@ const node: Node = {
   pool: '10.254.0.0/16',
   addresses: ['172.17.0.1', '192.168.77.1'],
   membership: null,
-}
-const settings: PlanSettings = {
-  sandboxPath: '/run/netns/mesh',
-  mtu: 1500,
-  tcpTimeout: 7500,
-  tcpFinTimeout: 120,
-  udpTimeout: 300,
-  kernelRelease: '6.1.0',
-  formerIpForward: '1',
-  ipv6: null,
 }
 
 function container(digit: string, fields: Partial<Container> = {}): Container {
@@ -69,7 +59,7 @@ function service(name: string, specs: string[], fields: Partial<Service> = {}): 
 function world() {
   const merge = createMerge()
   const book = new AddressBook(node.subnet)
-  const planner = createPlanner(settings)
+  const planner = createPlanner(planSettings)
   return (services: Service[], containers: Container[]): Plan => {
     const mesh = merge(services, { containers, swarmServices: [], swarmPorts: [], declarations: null }, node)
     return planner(mesh, node, id => book.assign(id))

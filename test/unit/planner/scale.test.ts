@@ -11,6 +11,7 @@ import type { Node } from '../../../src/model/snapshot.js'
 import { createPlanner } from '../../../src/planner/plan.js'
 import { type Plan, planOf, stateOfSlices } from '../../../src/planner/slices.js'
 import { container, containerSnapshot, idOf } from '../../helpers/containers.js'
+import { planSettings } from '../../helpers/plan-settings.js'
 import { aService } from '../../helpers/services.js'
 
 const nodes = 5000
@@ -41,16 +42,7 @@ class LargeMesh {
   peers = Array.from({ length: nodes - 1 }, (_, i) => nodeOf(i + 2))
   remote = this.peers.flatMap(({ number }) => Array.from({ length: each }, (_, i) => remoteOf(number, i)))
   private readonly merge = createMerge()
-  private readonly planner = createPlanner({
-    sandboxPath: '/run/netns/mesh',
-    mtu: 1500,
-    tcpTimeout: 7500,
-    tcpFinTimeout: 120,
-    udpTimeout: 300,
-    kernelRelease: '6.1.0',
-    formerIpForward: '1',
-    ipv6: null,
-  })
+  private readonly planner = createPlanner(planSettings)
 
   plan(): Plan {
     const { name, subnet, address } = nodeOf(1)

@@ -13,6 +13,7 @@ import { createPlanner } from '../../../src/planner/plan.js'
 import { type Plan, planOf } from '../../../src/planner/slices.js'
 import { describe, placeName } from '../../../src/status/describe.js'
 import { container, containerSnapshot } from '../../helpers/containers.js'
+import { planSettings } from '../../helpers/plan-settings.js'
 import { aService } from '../../helpers/services.js'
 
 const node: Node = {
@@ -23,14 +24,7 @@ const node: Node = {
   membership: null,
 }
 const settings: PlanSettings = {
-  sandboxPath: '/run/netns/mesh',
-  mtu: 1500,
-  tcpTimeout: 7500,
-  tcpFinTimeout: 120,
-  udpTimeout: 300,
-  kernelRelease: '6.1.0',
-  formerIpForward: '1',
-  ipv6: null,
+  ...planSettings,
   vipPool: '10.253.0.0/16',
 }
 const vip = '10.253.0.5'
