@@ -25,12 +25,6 @@
 /* The kernel never makes a dump part larger than 32 KiB; one answer to a get may be somewhat larger. */
 #define CHUNK (64 << 10)
 
-static int fail(struct failure *failure, const char *syscall) {
-  failure->errnum = errno;
-  failure->syscall = syscall;
-  return -1;
-}
-
 int64_t monotonic_ms(void) {
   struct timespec now;
   clock_gettime(CLOCK_MONOTONIC, &now);

@@ -10,11 +10,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* What a system call failed with; errnum 0 is success. */
-struct failure {
-  int errnum;
-  const char *syscall;
-};
+#include "failure.h"
 
 /* Opens a socket of `protocol` (NETLINK_*) in the calling thread's namespace; -1 and `failure` on error. */
 int netlink_open(int protocol, struct failure *failure);

@@ -17,12 +17,6 @@
 
 #define OWN_NAMESPACE "/proc/thread-self/ns/net"
 
-static int fail(struct failure *failure, const char *syscall) {
-  failure->errnum = errno;
-  failure->syscall = syscall;
-  return -1;
-}
-
 int netns_enter(const char *path, int fd, struct failure *failure) {
   if (!path && fd < 0) return -2;
   int former = open(OWN_NAMESPACE, O_RDONLY | O_CLOEXEC);

@@ -14,12 +14,6 @@
 #define SYS_pidfd_open 434
 #endif
 
-static int fail(struct failure *failure, const char *syscall) {
-  failure->errnum = errno;
-  failure->syscall = syscall;
-  return -1;
-}
-
 int process_set_open(struct failure *failure) {
   int set = epoll_create1(EPOLL_CLOEXEC);
   return set < 0 ? fail(failure, "epoll_create1") : set;

@@ -11,6 +11,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { runInNamespace } from '../../src/netlink/addon.js'
 import { runIn } from '../../test/helpers/namespaces.js'
 import { waitFor } from '../../test/helpers/wait.js'
+import { Rounds } from './rounds.js'
 
 /** Figures of one burst by name. */
 export type Figures = Readonly<Record<string, number>>
@@ -156,17 +157,14 @@ export function datagrams(from: string, address: string, port: number, seconds: 
 
 /** One sample for each round, by whose it is and what it says. */
 export class Series {
-  private readonly samples = new Map<string, number[]>()
+  private readonly rounds = new Rounds()
 
   add(whose: string, figures: Figures): void {
-    for (const [name, value] of Object.entries(figures)) {
-      const key = `${whose}\n${name}`
-      this.samples.set(key, [...(this.samples.get(key) ?? []), value])
-    }
+    for (const [name, value] of Object.entries(figures)) this.rounds.add(`${whose}\n${name}`, value)
   }
 
   of(whose: string, figure: string): readonly number[] {
-    return this.samples.get(`${whose}\n${figure}`) ?? []
+    return this.rounds.of(`${whose}\n${figure}`)
   }
 }
 
