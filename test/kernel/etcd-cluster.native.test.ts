@@ -11,6 +11,16 @@ const servers = await EtcdServers.start(t)
 
 const open = (prefix: string) => view(servers, { prefix })
 
+/** Nodes n1, with a container, and n2, which knows of it. */
+async function pair(prefix: string) {
+  const [one, two] = [open(prefix), open(prefix)] as const
+  await one.cluster.join(claimOf('n1', 1))
+  await two.cluster.join(claimOf('n2', 2))
+  await one.cluster.announce([container('a')])
+  await waitFor(() => two.containers() === 'n1/a:ready', 'the container', 5)
+  return [one, two] as const
+}
+
 t.test('the first node gets number 1 and the first subnet, and the next the next', async t => {
   const one = open('/first')
   const two = open('/first')
@@ -132,12 +142,7 @@ t.test('what a node announces all others see, as differences, with identity kept
 })
 
 t.test('a node that falls silent is gone with its containers when its lease runs out', async t => {
-  const one = open('/dies')
-  const two = open('/dies')
-  await one.cluster.join(claimOf('n1', 1))
-  await two.cluster.join(claimOf('n2', 2))
-  await one.cluster.announce([container('a')])
-  await waitFor(() => two.containers() === 'n1/a:ready', 'the container', 5)
+  const [one, two] = await pair('/dies')
   await one.close()
   const begun = performance.now()
   await waitFor(() => two.live() === 'n2', 'the end of the lease', 6, 0.02)
@@ -199,12 +204,7 @@ t.test('of two agents of one node only the last to join speaks', async t => {
 })
 
 t.test('a lease that somebody revoked is taken anew, and all is told again', async t => {
-  const one = open('/revoked')
-  const two = open('/revoked')
-  await one.cluster.join(claimOf('n1', 1))
-  await two.cluster.join(claimOf('n2', 2))
-  await one.cluster.announce([container('a')])
-  await waitFor(() => two.containers() === 'n1/a:ready', 'the container', 5)
+  const [one, two] = await pair('/revoked')
   const client = servers.client()
   t.teardown(() => client.close())
   const { lease } = (await client.get('/revoked/alive/n1'))!

@@ -1,4 +1,4 @@
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { diff, sameObject } from '../../../src/kernel/diff.js'
 import { byFwmark, type KernelObject, keyOf, stateOf } from '../../../src/kernel/objects.js'
 
@@ -35,17 +35,22 @@ t.test('equal states need nothing', async t => {
   t.strictSame(steps([service, destination, mark], [mark, { ...destination }, { ...service }]), [])
 })
 
-t.test('a port is made from the inside out and unmade from the outside in', async t => {
-  const all = [door, mark, destination, service, link]
-  const inside = [link, service, destination, mark, door].map(keyOf)
+/** The objects are made in this order, however they are given, and unmade in the opposite one. */
+function insideOut(t: Test, objects: readonly KernelObject[]): void {
+  const keys = objects.map(keyOf)
+  const all = [...objects].reverse()
   t.strictSame(
     steps(all, []),
-    inside.map(key => `add ${key}`),
+    keys.map(key => `add ${key}`),
   )
   t.strictSame(
     steps([], all),
-    inside.reverse().map(key => `remove ${key}`),
+    keys.reverse().map(key => `remove ${key}`),
   )
+}
+
+t.test('a port is made from the inside out and unmade from the outside in', async t => {
+  insideOut(t, [link, service, destination, mark, door])
 })
 
 t.test('what is for some callers only is closed before it is there, and open after it is gone', async t => {
@@ -75,18 +80,7 @@ t.test('what is for some callers only is closed before it is there, and open aft
     const allowed = element(`mesh-allowed${suffix}`, '10.254.0.3,10.253.0.5')
     const scoped = element(`mesh-scoped${suffix}`, '10.253.0.5')
     const direct = element(`mesh-direct${suffix}`, '10.254.0.3,tcp:80')
-    const inside = [allowed, scoped, chain, jump('mesh'), service, destination, direct, jump('host')].map(
-      keyOf,
-    )
-    const all = [jump('host'), direct, destination, service, jump('mesh'), chain, scoped, allowed]
-    t.strictSame(
-      steps(all, []),
-      inside.map(key => `add ${key}`),
-    )
-    t.strictSame(
-      steps([], all),
-      inside.reverse().map(key => `remove ${key}`),
-    )
+    insideOut(t, [allowed, scoped, chain, jump('mesh'), service, destination, direct, jump('host')])
   }
 })
 
