@@ -55,7 +55,7 @@ export function putContainer(
 
 export function putAlive(number: number): Operation {
   const { name, address } = nodeOf(number)
-  return put(keys.alive(name), aliveValue({ address, agent: 'agent', told: true }))
+  return put(keys.alive(name), aliveValue({ address, agent: 'agent', told: true, ending: [] }))
 }
 
 export function aliveKey(number: number): string {

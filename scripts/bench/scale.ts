@@ -90,6 +90,7 @@ class NodeOfMany {
       swarmServices: [],
       swarmPorts: [],
       declarations: null,
+      ending: [],
     })
     const reconciler = new Reconciler(anyKernel, () => this.collected.inputs, planSettings)
     const pass = async (kind: 'fast' | 'full'): Promise<boolean> => {

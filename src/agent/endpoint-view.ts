@@ -4,6 +4,7 @@
 import { type DestinationReading, familyOf, keyOf, type ServiceMatch } from '../kernel/objects.js'
 import { shortId } from '../model/container.js'
 import type { Endpoint, MeshService } from '../model/mesh.js'
+import type { Passage } from '../planner/passage.js'
 import type { Stack, Stacks } from '../planner/stack.js'
 import type { VipRange } from '../planner/vips.js'
 import type { EndpointState, EndpointView } from '../status/views.js'
@@ -20,6 +21,8 @@ export interface ViewInput {
   readonly sandbox: string
   /** The families of the mesh, and where VIPs are in each. */
   readonly stacks: Stacks
+  /** How this node calls endpoints of others, in each of these families. */
+  readonly passages: ReadonlyMap<Stack, Passage>
   readonly vips: readonly VipRange[]
   /** What failed for the endpoint in the last pass, or null. */
   readonly failureOf: (endpoint: Endpoint) => string | null
@@ -31,7 +34,7 @@ const reasons: Readonly<Record<Exclude<EndpointState, 'ready' | 'failed'>, strin
   starting: 'its health check has not passed yet',
   unhealthy: 'its health check fails',
   paused: 'the container is paused',
-  leaving: 'it was told to stop, or its node is draining; connections it has may end',
+  leaving: 'it was told to stop or is about to be, or its node is draining; connections it has may end',
 }
 
 export function endpointPart(endpoint: Endpoint, input: ViewInput): EndpointPart {
@@ -66,13 +69,14 @@ export function countOf(
   { kind }: Endpoint,
   address: string | null,
   shares: readonly Share[],
-  { readings }: ViewInput,
+  { readings, passages }: ViewInput,
 ): Count {
   let active = 0
   let inactive = 0
   for (const { stack, match, port } of address === null ? [] : shares) {
     if (kind === 'external' && familyOf(address!) !== stack.family) continue
-    const own = kind === 'external' ? address! : stack.address(address!)
+    const passage = kind === 'remote' ? passages.get(stack) : undefined
+    const own = kind === 'external' ? address! : (passage ?? stack).address(address!)
     const key = {
       kind: 'destination',
       service: match,

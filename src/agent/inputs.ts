@@ -4,12 +4,14 @@
  * been heard once, which is when the loop may begin to remove things.
  */
 import { networkInterfaces } from 'node:os'
+import { isDeepStrictEqual } from 'node:util'
 import { meshLink } from '../kernel/ownership.js'
 import type { ClusterNode, ClusterSnapshot, HostNode, Reach, RemoteContainer } from '../model/cluster.js'
 import { isServed, type Service } from '../model/service.js'
 import type { ContainerSnapshot, Membership, Node, ServiceSnapshot } from '../model/snapshot.js'
 import { nodeAddress } from '../planner/addresses.js'
 import type { Inputs } from '../reconcile/reconcile.js'
+import { allLeaving, endingRemote, leavingRemote, withEndings } from './endings.js'
 import { SilentNodes } from './silent-nodes.js'
 
 /** Addresses of the node itself, without loopback, the mesh's own link and what is good on one link only. */
@@ -77,6 +79,8 @@ export interface OwnNode extends Pick<Node, 'name' | 'subnet' | 'pool'> {
   readonly membership: Omit<Membership, 'peers' | 'privateNetworks'> | null
 }
 
+const none: ReadonlySet<string> = new Set()
+
 export class Collected {
   private readonly snapshots = new Map<string, ServiceSnapshot>()
   private readonly waiting: Set<string>
@@ -85,20 +89,23 @@ export class Collected {
     swarmServices: [],
     swarmPorts: [],
     declarations: null,
+    ending: [],
   }
   private combined: Combined = { services: [], origins: new Map(), clashes: [] }
   /** Those that answer somewhere, or whose containers have scopes by them. */
   private counting: readonly Service[] = []
   private node: OwnNode
-  private cluster: ClusterSnapshot = { nodes: [], containers: [] }
+  private cluster: ClusterSnapshot = { nodes: [], containers: [], ending: [] }
   private readonly silent = new SilentNodes()
   private known: readonly HostNode[] = []
   /** What the last list of other nodes' containers was made of; null: it is not to be used again. */
   private told: {
     readonly containers: readonly RemoteContainer[]
     readonly hosts: readonly HostNode[]
+    readonly ending: ReadonlySet<string>
     readonly known: readonly RemoteContainer[] | null
-  } = { containers: [], hosts: [], known: null }
+  } = { containers: [], hosts: [], ending: none, known: null }
+  private endings = none
   private readonly reachOf: (node: string) => Reach
 
   /** `origins`: names of the store and the files, those that win a clash first; `others`: of all other sources. */
@@ -124,12 +131,20 @@ export class Collected {
   putContainers(source: string, snapshot: ContainerSnapshot): void {
     this.waiting.delete(source)
     this.snapshot = snapshot
+    this.noteEndings()
   }
 
   putCluster(source: string, snapshot: ClusterSnapshot): void {
     this.waiting.delete(source)
     this.silent.heard(this.cluster, snapshot)
     this.cluster = snapshot
+    this.noteEndings()
+  }
+
+  /** A manager knows them itself; what the others tell takes a little longer. */
+  private noteEndings(): void {
+    const now = new Set([...this.snapshot.ending, ...this.cluster.ending])
+    if (!isDeepStrictEqual(now, this.endings)) this.endings = now
   }
 
   /** Whether every source has delivered once. */
@@ -143,6 +158,11 @@ export class Collected {
 
   get containers(): ContainerSnapshot {
     return this.snapshot
+  }
+
+  /** Containers that Swarm is about to stop, on whichever node; the same set as long as it has the same ones. */
+  get ending(): ReadonlySet<string> {
+    return this.endings
   }
 
   get services(): Combined {
@@ -188,11 +208,12 @@ export class Collected {
     const { containers } = this.cluster
     const hosts = this.hosts()
     const silent = this.silent.containers()
-    const { known } = this.told
-    if (silent.length === 0 && known && this.told.containers === containers && this.told.hosts === hosts)
-      return known
+    const { told, ending } = this
+    const { known } = told
+    const same = told.containers === containers && told.hosts === hosts && told.ending === ending
+    if (silent.length === 0 && known && same) return known
     const remote = this.countedOf([containers, silent], nodes)
-    this.told = { containers, hosts, known: silent.length === 0 ? remote : null }
+    this.told = { containers, hosts, ending, known: silent.length === 0 ? remote : null }
     return remote
   }
 
@@ -211,7 +232,9 @@ export class Collected {
           const node = nodes.get(name)
           state = node && name !== this.node.name ? stateOf(node, this.reachOf(name)) : null
         }
-        if (state !== null) remote.push(state === 'leaving' ? leaving(container) : container)
+        if (state === null) continue
+        const counted = state === 'leaving' ? leavingRemote(container) : container
+        remote.push(this.ending.has(container.id) ? endingRemote(counted) : counted)
       }
     return remote
   }
@@ -219,10 +242,10 @@ export class Collected {
   get inputs(): Inputs {
     const { name, membership } = this.node
     const nodes = new Map(this.cluster.nodes.map(node => [node.name, node]))
-    const { snapshot } = this
+    const containers = withEndings(this.snapshot, this.ending)
     return {
       services: this.counting,
-      containers: nodes.get(name)?.draining ? allLeaving(snapshot) : snapshot,
+      containers: nodes.get(name)?.draining ? allLeaving(containers) : containers,
       remote: this.remote(nodes),
       hosts: this.hosts(),
       node: {
@@ -255,20 +278,6 @@ function hostOf(node: ClusterNode, reach: Reach): HostNode {
   const host = byState.get(state) ?? { name, address, meshAddress: nodeAddress(subnet), state }
   byState.set(state, host)
   return host
-}
-
-const asLeaving = new WeakMap<RemoteContainer, RemoteContainer>()
-
-/** The same container, told to stop; the same object each time. */
-function leaving(container: RemoteContainer): RemoteContainer {
-  const known = asLeaving.get(container) ?? { ...container, state: 'leaving' }
-  asLeaving.set(container, known)
-  return known
-}
-
-/** Containers of a draining node keep their connections and get no new ones, as if each was told to stop. */
-function allLeaving(snapshot: ContainerSnapshot): ContainerSnapshot {
-  return { ...snapshot, containers: snapshot.containers.map(each => ({ ...each, leaving: true })) }
 }
 
 /** Networks of all containers of this node, each once, in order. */

@@ -9,6 +9,7 @@ import type { Change, Outcome } from '../kernel/change.js'
 import type { Kernel } from '../kernel/driver.js'
 import { type KernelObject, keyOf } from '../kernel/objects.js'
 import type { Reach } from '../model/cluster.js'
+import { shortId } from '../model/container.js'
 import type { ContainerSnapshot, ServiceSnapshot } from '../model/snapshot.js'
 import { sandboxAddress } from '../planner/addresses.js'
 import type { PlanSettings } from '../planner/base.js'
@@ -60,6 +61,8 @@ export class Loop {
   /** What was said last of other nodes. */
   private readonly reach = new Map<string, Reach>()
   private last: PassView | null = null
+  /** Containers that Swarm was last said to be about to stop. */
+  private ending: ReadonlySet<string> = new Set()
 
   constructor(options: LoopOptions) {
     this.options = options
@@ -182,6 +185,7 @@ export class Loop {
     )
     for (const reason of this.troubles.replace('clash ', clashes)) log.warn({ reason }, 'service left out')
     if (!collected.complete) return
+    this.noteEndings()
     this.options.onHeard()
     if (this.started) {
       this.runner.mark('fast')
@@ -190,6 +194,14 @@ export class Loop {
     this.started = true
     log.info({ services: collected.services.services.length, sandbox: plan.sandboxPath }, 'all sources heard')
     this.runner.start()
+  }
+
+  private noteEndings(): void {
+    const { collected, log } = this.options
+    if (collected.ending === this.ending) return
+    const come = [...collected.ending].filter(id => !this.ending.has(id))
+    if (come.length > 0) log.info({ containers: come.map(shortId) }, 'Swarm is about to stop containers')
+    this.ending = collected.ending
   }
 
   private async pass(kind: PassKind): Promise<boolean> {
@@ -249,7 +261,7 @@ export class Loop {
     onPass(pass)
     // What the other nodes are told follows the kernel: an endpoint is in it before they hear of it.
     this.options.cluster
-      ?.announce(announcement(this.reconciler, this.collected))
+      ?.announce(announcement(this.reconciler, this.collected), this.collected.containers.ending)
       .catch(error => log.warn({ reason: reasonOf(error) }, 'containers not announced'))
     if (this.reconciler.draining > 0 && !this.drainTimer)
       this.drainTimer = setTimeout(() => {

@@ -3,7 +3,7 @@
  * containers each of them tells the others about. Pure.
  */
 import { addressOf, numberOf } from './ipv4.js'
-import type { EndpointState } from './mesh.js'
+import type { CandidateState } from './mesh.js'
 
 /** Node numbers fill 16 bits of a packet's mark; 0 means no node. */
 export const largestNodeNumber = 65_535
@@ -67,7 +67,7 @@ export interface RemoteContainer {
   readonly labels: Readonly<Record<string, string>>
   /** Its IPv4 address in the mesh, out of its node's subnet. */
   readonly address: string
-  readonly state: EndpointState
+  readonly state: CandidateState
 }
 
 /** Complete and never changed; what did not change between two snapshots is the same object in both. */
@@ -76,6 +76,8 @@ export interface ClusterSnapshot {
   readonly nodes: readonly ClusterNode[]
   /** Of live nodes, by node and id. */
   readonly containers: readonly RemoteContainer[]
+  /** Ids of containers that Swarm is about to stop, as its managers told. Sorted. */
+  readonly ending: readonly string[]
 }
 
 /** How many nodes a pool has room for, 0–65535, when each gets a subnet of `prefix` bits. */

@@ -24,6 +24,8 @@ export interface Container {
   readonly networks: readonly string[]
   /** A signal that ends it was sent and it has not ended yet. */
   readonly leaving: boolean
+  /** Swarm is about to send that signal: its task is to run no more. */
+  readonly ending: boolean
   /** Ports Docker itself publishes for it on the node. */
   readonly dockerPorts: readonly { readonly protocol: string; readonly port: number }[]
 }

@@ -4,17 +4,20 @@
 import type { HostNode, RemoteContainer } from './cluster.js'
 import type { Container, Selectable } from './container.js'
 import { formatEndpoint } from './endpoint.js'
-import type { Endpoint, EndpointState } from './mesh.js'
+import type { CandidateState, Endpoint } from './mesh.js'
 import type { FixedEndpoint, Service } from './service.js'
 import { weightsOf } from './shares.js'
 import type { Node } from './snapshot.js'
 
-export function stateOfContainer(container: Container): EndpointState | null {
+/** An endpoint before it is known which others there are. */
+export type Candidate = Omit<Endpoint, 'state'> & { readonly state: CandidateState }
+
+export function stateOfContainer(container: Container): CandidateState | null {
   if (container.state === 'paused') return 'paused'
   if (container.state !== 'running' || container.pid === 0) return null
   if (container.leaving) return 'leaving'
   if (container.health === 'starting' || container.health === 'unhealthy') return container.health
-  return 'ready'
+  return container.ending ? 'ending' : 'ready'
 }
 
 /** The container whose network namespace `container` uses, following `--network container:…`. */
@@ -27,7 +30,7 @@ export function networkOwner(container: Container, byId: ReadonlyMap<string, Con
   return null
 }
 
-export function endpointOf(container: Container, byId: ReadonlyMap<string, Container>): Endpoint | null {
+export function endpointOf(container: Container, byId: ReadonlyMap<string, Container>): Candidate | null {
   const state = stateOfContainer(container)
   const owner = networkOwner(container, byId)
   if (!state || !owner) return null
@@ -62,8 +65,14 @@ export function fixedEndpoint(fixed: FixedEndpoint, node: Node, hosts: readonly 
   }
 }
 
-export function remoteEndpoint({ id, name, address, state }: RemoteContainer): Endpoint {
+export function remoteEndpoint({ id, name, address, state }: RemoteContainer): Candidate {
   return { id, name, kind: 'remote', attachment: null, address, port: null, state, weight: 1 }
+}
+
+/** All endpoints of a service, with what becomes of those that Swarm is about to stop. */
+export function settled(candidates: readonly Candidate[]): readonly Endpoint[] {
+  const state = candidates.some(each => each.state === 'ready') ? 'leaving' : 'ready'
+  return candidates.map(each => (each.state === 'ending' ? { ...each, state } : (each as Endpoint)))
 }
 
 /** Endpoints with their weights; `carriers`: whose labels count, null where there are none. */

@@ -9,11 +9,13 @@ import type { Container, Selectable } from './container.js'
 import { ContainerIndex, ServiceIndex } from './container-index.js'
 import { differences } from './differences.js'
 import {
+  type Candidate,
   endpointOf,
   fixedEndpoint,
   networkOwner,
   remoteEndpoint,
   sameEndpoints,
+  settled,
   stateOfContainer,
   weighed,
 } from './find-endpoints.js'
@@ -181,16 +183,16 @@ class Merge {
       this.fixed.get(service) ??
       service.endpoints.flatMap(each => fixedEndpoint(each, node, this.hosts) ?? [])
     this.fixed.set(service, given)
-    const found: Endpoint[] = []
+    const found: Candidate[] = []
     const carriers: (Selectable | null)[] = given.map(() => null)
-    const note = (container: Selectable, endpoint: Endpoint | null) => {
+    const note = (container: Selectable, endpoint: Candidate | null) => {
       if (!endpoint) return
       found.push(endpoint)
       carriers.push(container)
     }
     for (const container of index.of(service)) note(container, endpointOf(container, index.byId))
     for (const container of this.elsewhere.of(service)) note(container, remoteEndpoint(container))
-    const all = found.length === 0 ? given : [...given, ...found]
+    const all = found.length === 0 ? given : settled([...given, ...found])
     return service.weights.length === 0 ? all : weighed(service, all, carriers)
   }
 

@@ -12,6 +12,12 @@ export const attachLabel = 'mesh.attach'
 /** Only `ready` endpoints get new connections; the others keep those they have, for the drain time. */
 export type EndpointState = 'ready' | 'starting' | 'unhealthy' | 'paused' | 'leaving'
 
+/**
+ * What is known of an endpoint by itself. `ending`: Swarm is about to stop it. It is `leaving`
+ * where another endpoint of the service is ready, and stands in for it as long as none is.
+ */
+export type CandidateState = EndpointState | 'ending'
+
 export interface Endpoint {
   /** Container id, or the address it was given by. */
   readonly id: string

@@ -25,6 +25,8 @@ export interface ContainerSnapshot {
    * manager, or one that cannot read them now.
    */
   readonly declarations: readonly Declaration[] | null
+  /** Ids of containers of any node that Swarm is about to stop; only a manager knows of some. Sorted. */
+  readonly ending: readonly string[]
 }
 
 /** Services by one source or the store. */

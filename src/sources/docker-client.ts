@@ -17,8 +17,8 @@ export interface DockerClient {
   services(): Promise<unknown>
   /** A service by its name. Null: there is none. */
   service(name: string): Promise<unknown>
-  /** Tasks of a service that shall run. */
-  tasks(service: string): Promise<unknown>
+  /** Tasks by Docker's filters: `{ service: ['web'], 'desired-state': ['running'] }`. Null: no such service or node. */
+  tasks(filters: object): Promise<unknown>
   /** `version` is that of the service which `spec` was made of. */
   updateService(id: string, version: number, spec: object): Promise<void>
   swarmNodes(): Promise<unknown>
@@ -45,14 +45,7 @@ export async function dockerClient(socketPath: string, parallel: number): Promis
 
   return {
     list: () => requests.listContainers({ filters: { status: ['running', 'paused', 'restarting'] } }),
-    async inspect(id) {
-      try {
-        return await requests.getContainer(id).inspect()
-      } catch (error) {
-        if (statusOf(error) === 404) return null
-        throw error
-      }
-    },
+    inspect: id => orNull(requests.getContainer(id).inspect()),
     async services() {
       try {
         const abortSignal = AbortSignal.timeout(swarmTimeout)
@@ -65,16 +58,8 @@ export async function dockerClient(socketPath: string, parallel: number): Promis
         throw error
       }
     },
-    async service(name) {
-      try {
-        return await requests.getService(name).inspect()
-      } catch (error) {
-        if (statusOf(error) === 404) return null
-        throw error
-      }
-    },
-    tasks: service =>
-      requests.listTasks({ filters: { service: [service], 'desired-state': ['running'] } } as object),
+    service: name => orNull(requests.getService(name).inspect()),
+    tasks: filters => orNull(requests.listTasks({ filters } as object)),
     async updateService(id, version, spec) {
       await requests.getService(id).update({ _query: { version }, _body: spec } as object)
     },
@@ -88,6 +73,16 @@ export async function dockerClient(socketPath: string, parallel: number): Promis
       } as object)) as unknown as Readable
     },
     close: () => agent.destroy(),
+  }
+}
+
+/** null where Docker knows nothing of what was asked for. */
+async function orNull(request: Promise<unknown>): Promise<unknown> {
+  try {
+    return await request
+  } catch (error) {
+    if (statusOf(error) === 404) return null
+    throw error
   }
 }
 

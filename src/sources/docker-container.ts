@@ -54,6 +54,7 @@ export function parseInspect(answer: unknown): Inspected {
       addresses: [],
       networks: [],
       leaving: false,
+      ending: false,
       dockerPorts: dockerPortsOf(NetworkSettings.Ports ?? {}),
     },
     stopSignal: signalNumber(Config.StopSignal || 'SIGTERM') ?? constants.signals.SIGTERM,

@@ -4,9 +4,9 @@
  */
 import * as z from 'zod'
 
-/** Kinds of events asked for: enough to follow containers and Swarm's ports, and no exec (each health probe is two). */
+/** Kinds of events asked for: enough to follow containers, Swarm's ports and what it does to tasks, and no exec (each health probe is two). */
 export const eventFilters = {
-  type: ['container', 'network', 'service'],
+  type: ['container', 'network', 'service', 'node'],
   event: [
     'start',
     'die',

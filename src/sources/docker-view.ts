@@ -44,6 +44,7 @@ export class DockerView {
   #swarmServices: readonly string[] = []
   /** null: Swarm could not be asked when it was asked last, or had nothing to say to a worker. */
   #declarations: SwarmView['declarations'] | null = null
+  #ending: readonly string[] = []
   #snapshot: ContainerSnapshot | null = null
 
   ids(): string[] {
@@ -147,6 +148,12 @@ export class DockerView {
     this.#declare(null)
   }
 
+  /** Takes in ids of containers, on whichever node, that Swarm is about to stop. */
+  ending(ids: readonly string[]): void {
+    this.#ending = ids
+    this.#snapshot = null
+  }
+
   #declare(declarations: SwarmView['declarations'] | null): void {
     if (this.#declarations === declarations) return
     this.#declarations = declarations
@@ -178,6 +185,7 @@ export class DockerView {
       swarmServices: this.#swarmServices,
       swarmPorts: this.#swarm?.ports ?? noPorts,
       declarations: this.#declarations,
+      ending: this.#ending,
     }
     return this.#snapshot
   }

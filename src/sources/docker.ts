@@ -16,6 +16,7 @@ import { parseServices } from './docker-swarm.js'
 import { DockerView } from './docker-view.js'
 import { paced } from './pace.js'
 import type { Source } from './source.js'
+import { TaskWatch } from './task-watch.js'
 import { workQueue } from './work-queue.js'
 
 export interface DockerSourceOptions {
@@ -141,6 +142,7 @@ export function dockerSource(options: DockerSourceOptions = {}): Source<Containe
     try {
       const answer = await client!.services()
       view.swarm(answer === null ? null : parseServices(answer))
+      tasks.heard(answer)
     } catch (error) {
       view.swarmSilent()
       throw error
@@ -149,6 +151,13 @@ export function dockerSource(options: DockerSourceOptions = {}): Source<Containe
     }
   })
 
+  const tasks = new TaskWatch(
+    question => client!.tasks(question),
+    ending => {
+      view.ending(ending)
+      changed()
+    },
+  )
   /** Swarm's answer is worth having and never worth waiting or failing for. */
   function refreshSwarm(): void {
     swarmQueue.want('services').catch(() => {})
@@ -157,6 +166,8 @@ export function dockerSource(options: DockerSourceOptions = {}): Source<Containe
   function take(event: DockerEvent): void {
     const { inspect, swarm } = view.event(event, Date.now())
     changed()
+    if (event.type === 'service') tasks.stir([event.id])
+    if (event.type === 'node') tasks.stirNode(event.id)
     if (inspect !== null) void inspectSurely(inspect)
     // What is being read may be older than the event, and must not undo it.
     else if (inspections.isRunning(event.id)) void inspectSurely(event.id)
@@ -240,6 +251,7 @@ export function dockerSource(options: DockerSourceOptions = {}): Source<Containe
       stream.destroy()
       end.abort()
       view.swarmSilent()
+      tasks.forget()
       changed()
     }
   }
@@ -278,6 +290,7 @@ export function dockerSource(options: DockerSourceOptions = {}): Source<Containe
       deliver.stop()
       inspections.clear()
       swarmQueue.clear()
+      await tasks.stop()
       for (const timer of [settleTimer, swarmTimer]) if (timer !== null) clearTimeout(timer)
       client?.close()
       await ended

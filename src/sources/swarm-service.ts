@@ -81,7 +81,8 @@ export class SwarmServices {
 
   /** Tasks of the service that shall run. */
   async tasks(name: string): Promise<number> {
-    return this.asking(async client => tasksForm.parse(await client.tasks(name)).length)
+    const filters = { service: [name], 'desired-state': ['running'] }
+    return this.asking(async client => tasksForm.parse((await client.tasks(filters)) ?? []).length)
   }
 
   /** Writes what `change` makes of the specification as it is now; null leaves it. `change` may be asked again. */

@@ -4,7 +4,7 @@
  *   PREFIX/pool                     pool, node-prefix and vip-pool of all nodes
  *   PREFIX/nodes/NAME               number, subnet, address, draining, IPv6; stays until removed
  *   PREFIX/numbers/NUMBER           name of the node that has the number (and so the subnet)
- *   PREFIX/alive/NAME               under the node's lease: its agent is there
+ *   PREFIX/alive/NAME               under the node's lease: its agent is there; as a manager, what Swarm is about to stop
  *   PREFIX/containers/NAME/ID       under the node's lease: one of its containers
  *   PREFIX/leaders/ROLE             under the node's lease: name of the node that has a role
  */
@@ -23,7 +23,12 @@ const placeForm = z.object({
   // Absent from what nodes without IPv6 stored when there was none.
   ipv6: z.object({ pool: z.cidrv6(), vipPool: z.cidrv6().nullable() }).nullable().default(null),
 })
-const aliveForm = z.object({ address, agent: z.string(), told: z.boolean().default(true) })
+const aliveForm = z.object({
+  address,
+  agent: z.string(),
+  told: z.boolean().default(true),
+  ending: z.array(z.string()).default([]),
+})
 const containerForm = z.object({
   name: z.string(),
   labels: z.record(z.string(), z.string()),
@@ -39,8 +44,13 @@ const poolForm = z.object({
 
 /** A node's place as it is stored, without its name. */
 export type Place = z.output<typeof placeForm>
-/** `agent`: a random id of the process. `told`: it has said once which containers it has. */
-export type Alive = z.output<typeof aliveForm>
+/**
+ * `agent`: a random id of the process. `told`: it has said once which containers it has.
+ * `ending`: containers that Swarm is about to stop, on whichever node.
+ */
+export type Alive = Readonly<Omit<z.output<typeof aliveForm>, 'ending'>> & {
+  readonly ending: readonly string[]
+}
 export type PoolOfAll = z.output<typeof poolForm>
 
 export function clusterKeys(prefix: string) {

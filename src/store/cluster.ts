@@ -31,10 +31,11 @@ export interface Cluster extends Source<ClusterSnapshot> {
    */
   join(claim: Claim): Promise<NodeRecord>
   /**
-   * This node's complete list of containers. It stays what the node has to tell, also
+   * This node's complete list of containers, and the ids of those of any node that Swarm is
+   * about to stop, where this one knows of some. It stays what the node has to tell, also
    * if the promise rejects because the store is out of reach: it is written then.
    */
-  announce(containers: readonly OwnContainer[]): Promise<void>
+  announce(containers: readonly OwnContainer[], ending?: readonly string[]): Promise<void>
   /** The agent ends and comes again: what it announced stays for `seconds`, from 1. Nothing may be announced after it. */
   pause(seconds: number): Promise<void>
   /** The node is gone for the others, at once; its number and subnet stay its own. */

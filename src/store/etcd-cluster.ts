@@ -13,6 +13,7 @@
  * believed to be there until they had the time to say so themselves.
  */
 import { randomUUID } from 'node:crypto'
+import { isDeepStrictEqual } from 'node:util'
 import { MeshError, reasonOf } from '../errors.js'
 import type { ClusterNode, ClusterSnapshot, NodeRecord } from '../model/cluster.js'
 import { Breather } from './breather.js'
@@ -43,6 +44,8 @@ interface Membership {
   revision: number
   /** Whether its containers were told once. */
   told: boolean
+  /** What etcd has of containers that Swarm is about to stop; null: not known. */
+  ending: readonly string[] | null
   /** Id → value, as etcd has it under the present lease; null: not known. */
   written: Map<string, string> | null
 }
@@ -66,6 +69,8 @@ export class EtcdCluster implements Cluster {
   #own: Membership | null = null
   /** What this node has to tell; null: nothing was announced yet. */
   #wanted: Map<string, string> | null = null
+  /** Containers that Swarm is about to stop, as far as this node knows. */
+  #ending: readonly string[] = []
   #queue: Promise<unknown> = Promise.resolve()
   #timers = new Set<NodeJS.Timeout>()
   #closed = false
@@ -119,9 +124,10 @@ export class EtcdCluster implements Cluster {
       const lease = await this.#takeLease()
       try {
         const patience = (this.#seconds + 2) * 1000
-        const claimant = { claim, agent: this.#agent, told: false, lease: lease.id, number: null, patience }
+        const news = { told: false, ending: [] }
+        const claimant = { claim, agent: this.#agent, ...news, lease: lease.id, number: null, patience }
         const held = await claimPlace(this.#client, this.#keys, claimant)
-        this.#own = { claim, ...held, lease, told: false, written: null }
+        this.#own = { claim, ...held, lease, ...news, written: null }
         await this.#keepFormer(this.#own)
         this.#ownTrouble = null
         this.#tell()
@@ -134,7 +140,8 @@ export class EtcdCluster implements Cluster {
     })
   }
 
-  announce(containers: readonly OwnContainer[]): Promise<void> {
+  announce(containers: readonly OwnContainer[], ending: readonly string[] = []): Promise<void> {
+    this.#ending = ending
     this.#wanted = new Map(containers.map(container => [container.id, containerValue(container)]))
     return this.#enqueue(() => this.#write())
   }
@@ -239,7 +246,7 @@ export class EtcdCluster implements Cluster {
    */
   async #transact(own: Membership, operations: readonly Operation[], lease: string): Promise<boolean> {
     const { name, address } = own.record
-    const value = aliveValue({ address, agent: this.#agent, told: own.told })
+    const value = aliveValue({ address, agent: this.#agent, told: own.told, ending: this.#ending })
     for (let at = 0; at === 0 || at < operations.length; at += batch) {
       const last = at + batch >= operations.length
       const some = operations.slice(at, at + batch)
@@ -262,13 +269,17 @@ export class EtcdCluster implements Cluster {
       for (;;) {
         const wanted = this.#wanted
         const operations = await this.#differences(own, wanted)
-        if (operations.length === 0 && own.told) return
+        const ending = this.#ending
+        if (operations.length === 0 && own.told && isDeepStrictEqual(own.ending, ending)) return
         own.told = true
-        if (await this.#transact(own, operations, own.lease.id)) own.written = new Map(wanted)
-        else if (!(await this.#stillOwn(own))) return
+        if (await this.#transact(own, operations, own.lease.id)) {
+          own.written = new Map(wanted)
+          own.ending = ending
+        } else if (!(await this.#stillOwn(own))) return
       }
     } catch (error) {
       own.written = null
+      own.ending = null
       if (error instanceof EtcdError && error.grpcCode === grpc.notFound) return this.#regain(own.lease)
       this.#later(retryGap, () => void this.#enqueue(() => this.#write()).catch(reasonOf))
       throw error
@@ -297,6 +308,7 @@ export class EtcdCluster implements Cluster {
   /** After a refused write: whether to try again. Regains a lost lease; gives up a place that another agent took. */
   async #stillOwn(own: Membership): Promise<boolean> {
     own.written = null
+    own.ending = null
     const entry = await this.#client.get(this.#keys.alive(own.record.name))
     if (!entry) {
       await this.#regain(own.lease)
@@ -330,12 +342,14 @@ export class EtcdCluster implements Cluster {
         if (!succeeded) return await this.#giveUp(own, displaced(name))
       }
       own.told = wanted !== null
+      const ending = this.#ending
       const { claim, told } = own
-      const claimant = { claim, agent: this.#agent, told, lease: lease.id, number, patience: 0 }
+      const claimant = { claim, agent: this.#agent, told, ending, lease: lease.id, number, patience: 0 }
       const held = await claimPlace(this.#client, this.#keys, claimant)
       if (held.record.number !== number) return await this.#giveUp(own, placeLost(own.record))
       this.#spareOthers()
       own.revision = held.revision
+      own.ending = ending
       own.written = wanted && new Map(wanted)
     } catch (error) {
       if (!(error instanceof EtcdError)) return this.#giveUp(own, error as Error)

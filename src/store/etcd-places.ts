@@ -33,6 +33,7 @@ export interface Claimant {
   readonly agent: string
   /** Whether what it has to tell was told before. */
   readonly told: boolean
+  readonly ending: readonly string[]
   readonly lease: string
   /** The number it would like to have if etcd knows of none; null: any. */
   readonly number: number | null
@@ -42,9 +43,9 @@ export interface Claimant {
 
 /** Takes the node's place. Throws InputError or MESH_STORE. */
 export async function claimPlace(client: EtcdClient, keys: ClusterKeys, claimant: Claimant): Promise<Held> {
-  const { claim, agent, lease } = claimant
+  const { claim, agent, lease, told, ending } = claimant
   const end = performance.now() + claimant.patience
-  const value = aliveValue({ address: claim.address, agent, told: claimant.told })
+  const value = aliveValue({ address: claim.address, agent, told, ending })
   for (let attempt = 0; ; attempt++) {
     const entries = await readPlaces(client, keys)
     const alive = entries.get(keys.alive(claim.name))

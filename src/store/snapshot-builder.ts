@@ -18,12 +18,16 @@ import type { KeyValue } from './etcd-wire.js'
 /** `spare`: whether a node that was live is to be shown as it last was although it is gone from etcd. */
 type Spare = (name: string) => boolean
 
+const none: readonly string[] = []
+
 export class SnapshotBuilder {
   readonly #keys: ClusterKeys
   readonly #parsed = new WeakMap<KeyValue, RemoteContainer>()
   /** What etcd says of each node. */
   readonly #places = new Map<string, Place>()
   readonly #alives = new Map<string, Alive | null>()
+  /** Nodes that say that Swarm is about to stop something. */
+  readonly #enders = new Set<string>()
   readonly #told = new Map<string, Map<string, RemoteContainer>>()
   /** What is shown of each. */
   readonly #nodes = new Map<string, ClusterNode>()
@@ -61,12 +65,22 @@ export class SnapshotBuilder {
       otherNodes ||= this.#nodes.get(name) !== node
       otherContainers ||= this.#containers.get(name) !== containers
     }
-    if (otherNodes || otherContainers)
+    const ending = this.#ending()
+    if (otherNodes || otherContainers || ending !== this.#last?.ending)
       this.#last = {
+        ending,
         nodes: otherNodes ? [...this.#nodes.values()].sort((a, b) => a.number - b.number) : this.#last!.nodes,
         containers: otherContainers ? this.#allContainers() : this.#last!.containers,
       }
     return { snapshot: this.#last!, spared: this.#spared.size > 0 }
+  }
+
+  /** What any manager says that Swarm is about to stop; those that say nothing, which is most nodes at most times, cost nothing. */
+  #ending(): readonly string[] {
+    if (this.#enders.size === 0) return none
+    const all = [...this.#enders].flatMap(name => this.#alives.get(name)?.ending ?? [])
+    const ending = [...new Set(all)].sort()
+    return isDeepStrictEqual(ending, this.#last?.ending) ? this.#last!.ending : ending
   }
 
   #allContainers(): RemoteContainer[] {
@@ -80,6 +94,7 @@ export class SnapshotBuilder {
     for (const name of this.#nodes.keys()) names.add(name)
     this.#places.clear()
     this.#alives.clear()
+    this.#enders.clear()
     this.#told.clear()
     for (const [key, entry] of entries) this.#read(key, entry, names)
   }
@@ -106,8 +121,11 @@ export class SnapshotBuilder {
       names.add(name)
     } else if (key.startsWith(keys.alives)) {
       const name = key.slice(keys.alives.length)
-      if (entry) this.#alives.set(name, aliveOf(entry))
+      const alive = aliveOf(entry)
+      if (entry) this.#alives.set(name, alive)
       else this.#alives.delete(name)
+      if (alive?.ending.length) this.#enders.add(name)
+      else this.#enders.delete(name)
       names.add(name)
     }
   }

@@ -235,7 +235,7 @@ export class AgentDouble implements Agent {
   private get use(): PortUse {
     return {
       services: this.services,
-      snapshot: { containers: [], swarmServices: [], swarmPorts: [], declarations: null },
+      snapshot: { containers: [], swarmServices: [], swarmPorts: [], declarations: null, ending: [] },
       listeners: [],
       reserved: [],
       vipPool: '10.253.0.0/16',

@@ -15,6 +15,7 @@ export function container(name: string, fields: Partial<Container> = {}): Contai
     addresses: [],
     networks: [],
     leaving: false,
+    ending: false,
     dockerPorts: [],
     ...fields,
   }
@@ -29,7 +30,7 @@ export function containerSnapshot(
   containers: readonly Container[],
   swarm: Partial<Omit<ContainerSnapshot, 'containers'>> = {},
 ): ContainerSnapshot {
-  return { containers, swarmServices: [], swarmPorts: [], declarations: null, ...swarm }
+  return { containers, swarmServices: [], swarmPorts: [], declarations: null, ending: [], ...swarm }
 }
 
 export const swarmTask = (service: string) => ({ 'com.docker.swarm.service.name': service })

@@ -132,7 +132,13 @@ export class MeshNode {
       this.kernel,
       () => ({
         services: this.services,
-        containers: { containers: this.containers, swarmServices: [], swarmPorts: [], declarations: null },
+        containers: {
+          containers: this.containers,
+          swarmServices: [],
+          swarmPorts: [],
+          declarations: null,
+          ending: [],
+        },
         node: this.node,
         remote: this.remote,
         hosts: this.hosts,

@@ -282,6 +282,7 @@ export class Topology {
       addresses: attach === 'bridge' ? [address, ...(this.ipv6 ? [address6] : [])] : [],
       networks: attach === 'bridge' ? ['172.17.0.0/16', ...(this.ipv6 ? ['fd17::/64'] : [])] : [],
       leaving: false,
+      ending: false,
       dockerPorts: [],
       ...rest,
     }

@@ -45,6 +45,25 @@ t.test('the first node gets number 1 and the first subnet, and the next the next
   )
 })
 
+t.test('what Swarm is about to stop is told by any manager, and no longer than it is there', async t => {
+  const [one, two] = await pair('/ending')
+  const ending = () => two.snapshots.at(-1)?.ending.join()
+  await one.cluster.announce([container('a')], ['x', 'a'])
+  await waitFor(() => ending() === 'a,x', 'what n1 says', 5)
+  await two.cluster.announce([], ['b', 'x'])
+  await waitFor(() => ending() === 'a,b,x', 'what both say', 5)
+  const { nodes, containers } = two.snapshots.at(-1)!
+  await one.cluster.announce([container('a')])
+  await waitFor(() => ending() === 'b,x', 'what n1 says no more', 5)
+  t.equal(two.snapshots.at(-1)?.nodes, nodes, 'nothing else changes with it')
+  t.equal(two.snapshots.at(-1)?.containers, containers)
+  await one.cluster.announce([container('a')], ['a'])
+  await waitFor(() => ending() === 'a,b,x', 'what n1 says again', 5)
+  await one.cluster.leave()
+  await waitFor(() => ending() === 'b,x', 'n1 to have gone', 5)
+  await Promise.all([one.close(), two.close()])
+})
+
 t.test('20 nodes that join at the same moment get 20 numbers and subnets', async t => {
   const nodes = Array.from({ length: 20 }, () => open('/race'))
   const records = await Promise.all(nodes.map(({ cluster }, i) => cluster.join(claimOf(`n${i}`, i + 1))))

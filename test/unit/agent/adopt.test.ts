@@ -172,6 +172,7 @@ t.test('where something else decides about the service, nothing is changed', asy
   collected.putCluster('cluster', {
     nodes: [{ ...other, ipv6: null, live: false, told: true }],
     containers: [],
+    ending: [],
   })
   await t.rejects(adopt(input, 'web', false), { message: /not be answered any more by node2.*--keep/ })
   t.same(engine.writes, [])

@@ -37,8 +37,9 @@ function threeNodes() {
     { name: 'node1', subnet: '10.254.0.0/24', pool: '10.254.0.0/16', membership: null },
     name => reach.get(name) ?? 'reached',
   )
-  const hear = (live: readonly number[], containers = live, speaking = live) =>
+  const hear = (live: readonly number[], containers = live, speaking = live, ending: string[] = []) =>
     collected.putCluster('cluster', {
+      ending,
       nodes: [1, 2, 3].map(number => ({
         ...node(number, false),
         live: live.includes(number),
@@ -90,6 +91,7 @@ t.test('containers of a draining node are leaving, for itself and for the others
     collected.putCluster('cluster', {
       nodes: [1, 2, 3].map(number => node(number, draining.includes(number))),
       containers: [told(1, 'own'), told(2, 'b'), told(3, 'c')],
+      ending: [],
     })
     const { services, containers, node: self, remote } = collected.inputs
     const [web] = merge(services, containers, self, remote).services
@@ -152,4 +154,36 @@ t.test('a service is served by a published port, a VIP or its name, and only dec
     ],
   })
   t.equal(collected.inputs.services.map(({ name }) => name).join(' '), 'inner names outer')
+})
+
+t.test('what Swarm is about to stop is leaving as long as another endpoint is ready', async t => {
+  const { collected, reach, hear } = threeNodes()
+  const own = container('own', { labels })
+  collected.putServices('store', { services: [aService('web', 8888, { selector: labels })] })
+  collected.putContainers('docker', containerSnapshot([own]))
+  const merge = createMerge()
+  const states = (ending: string[], remote: number[] = [2, 3]) => {
+    hear([1, 2, 3], remote, [1, 2, 3], ending)
+    const { services, containers, node: self, remote: others } = collected.inputs
+    const [web] = merge(services, containers, self, others).services
+    return web!.endpoints.map(({ name, state }) => `${name}:${state}`).join(' ')
+  }
+  t.equal(states([]), 'own:ready b:ready c:ready')
+  t.equal(states(['b', own.id]), 'own:leaving b:leaving c:ready')
+  const { containers, remote } = collected.inputs
+  hear([1, 2, 3], [2, 3], [1, 2, 3], ['b', own.id])
+  t.equal(collected.inputs.containers.containers[0], containers.containers[0], 'said again: the same object')
+  t.strictSame(
+    collected.inputs.remote?.map((each, i) => each === remote?.[i]),
+    [true, false],
+    'and what was not told again is the same too',
+  )
+  t.equal(states(['b', 'c', own.id]), 'own:ready b:ready c:ready', 'none else is ready: they stand in')
+  reach.set('node3', 'quiet')
+  t.equal(states(['b']), 'own:ready b:leaving c:leaving')
+  t.equal(states(['b', own.id]), 'own:ready b:ready c:leaving')
+  reach.set('node3', 'reached')
+  t.equal(states(['b'], [2]), 'own:ready b:leaving')
+  collected.putContainers('docker', containerSnapshot([own], { ending: [own.id] }))
+  t.equal(states([]), 'own:leaving b:ready c:ready', 'a manager knows by itself')
 })

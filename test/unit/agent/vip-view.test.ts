@@ -51,6 +51,7 @@ function view(service: Service, domain: string | null = 'mesh') {
     addressOf: () => '10.254.0.3',
     sandbox: '10.254.0.1',
     stacks,
+    passages: new Map(),
     vips: vipRangesOf({ vipPool: '10.253.0.0/16', vipPool6: 'fd4d:6573:68:1::/96' }, stacks),
     readings: new Map([
       reading(80, 80, 1),

@@ -30,6 +30,7 @@ function container(id: string, fields: Partial<Container> = {}): Container {
     addresses: [],
     networks: [],
     leaving: false,
+    ending: false,
     dockerPorts: [],
     ...fields,
   }

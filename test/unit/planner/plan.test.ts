@@ -33,6 +33,7 @@ function container(digit: string, fields: Partial<Container> = {}): Container {
     addresses: [`172.17.0.${10 + Number.parseInt(digit, 16)}`],
     networks: ['172.17.0.0/16'],
     leaving: false,
+    ending: false,
     dockerPorts: [],
     ...fields,
   }
@@ -61,7 +62,11 @@ function world() {
   const book = new AddressBook(node.subnet)
   const planner = createPlanner(planSettings)
   return (services: Service[], containers: Container[]): Plan => {
-    const mesh = merge(services, { containers, swarmServices: [], swarmPorts: [], declarations: null }, node)
+    const mesh = merge(
+      services,
+      { containers, swarmServices: [], swarmPorts: [], declarations: null, ending: [] },
+      node,
+    )
     return planner(mesh, node, id => book.assign(id))
   }
 }

@@ -26,6 +26,7 @@ t.test('an inspected container has all that the mesh asks of one', async t => {
       addresses: [],
       networks: [],
       leaving: false,
+      ending: false,
       dockerPorts: [],
     },
     stopSignal: 15,

@@ -300,7 +300,11 @@ tap.test('a network connected or left makes its container be inspected', async t
 
 tap.test("a manager's services and ports are known and kept up to date", async t => {
   const engine = await engineWith()
-  const named = (Name: string, ...Ports: object[]) => ({ Spec: { Name }, Endpoint: { Ports } })
+  const named = (Name: string, ...Ports: object[]) => ({
+    ID: idOf(Name),
+    Spec: { Name },
+    Endpoint: { Ports },
+  })
   engine.services = [named('web', { Protocol: 'tcp', PublishedPort: 8080 }), named('api')]
   const { snapshots, last } = await watching(t, engine)
   await until(() => snapshots.length > 0)
@@ -314,7 +318,7 @@ tap.test("a manager's services and ports are known and kept up to date", async t
 
 tap.test('only a manager that can read the services says what their labels declare', async t => {
   const engine = await engineWith('web')
-  engine.services = [{ Spec: { Name: 'web', Labels: { 'mesh.publish': '8888:80' } } }]
+  engine.services = [{ ID: idOf('web'), Spec: { Name: 'web', Labels: { 'mesh.publish': '8888:80' } } }]
   const { snapshots, last } = await watching(t, engine, { swarmEvery: 20 })
   await until(() => snapshots.length > 0)
   t.match(last().declarations, [{ name: 'web', publication: { name: 'web' }, problems: [] }])
@@ -322,12 +326,12 @@ tap.test('only a manager that can read the services says what their labels decla
   engine.services = 'lost'
   await until(() => last().declarations === null)
   t.strictSame(last().swarmServices, ['web'], 'names stay')
-  engine.services = [{ Spec: { Name: 'web', Labels: { 'mesh.publish': '8888:80' } } }]
+  engine.services = [{ ID: idOf('web'), Spec: { Name: 'web', Labels: { 'mesh.publish': '8888:80' } } }]
   await until(() => last().declarations !== null)
   t.equal(last().declarations, first?.declarations, 'the same ones are the same object')
   engine.services = null
   await until(() => last().declarations === null)
-  engine.services = [{ Spec: { Name: 'web', Labels: {} } }]
+  engine.services = [{ ID: idOf('web'), Spec: { Name: 'web', Labels: {} } }]
   await until(() => last().declarations?.length === 0)
   await engine.close()
   await until(() => last().declarations === null)

@@ -40,7 +40,12 @@ class Changing {
       [keys.node(name), random.pick(['', JSON.stringify({ ...place, number: number + 10 })])],
       [
         keys.alive(name),
-        aliveValue({ address: place.address, agent: 'g', told: random.pick([true, false]) }),
+        aliveValue({
+          address: place.address,
+          agent: 'g',
+          told: random.pick([true, false]),
+          ending: random.pick([[], [], ['c1'], ['c1', 'c2']]),
+        }),
       ],
       [keys.alive(name), ''],
       [keys.container(name, id), containerValue(container)],
@@ -88,7 +93,7 @@ t.test('what did not change is the same object', async t => {
   for (const [i, name] of names.entries()) {
     const address = `192.0.2.${i + 1}`
     put(keys.node(name), JSON.stringify({ number: i + 1, subnet: `10.254.${i + 1}.0/24`, address }))
-    put(keys.alive(name), aliveValue({ address, agent: 'g', told: true }))
+    put(keys.alive(name), aliveValue({ address, agent: 'g', told: true, ending: [] }))
     const container = {
       id: 'x',
       name: 'x',
