@@ -13,6 +13,7 @@ import type { ServiceFields } from '../model/service-fields.js'
 import { exhaustion, vipsInPool, vipsOf } from '../model/vips.js'
 import { nodeAddress, sandboxAddress } from '../planner/addresses.js'
 import { stacksOfNode } from '../planner/base.js'
+import { passagesOf } from '../planner/passage.js'
 import { vipRangesOf } from '../planner/vips.js'
 import type { SwarmServices } from '../sources/swarm-service.js'
 import type { Agent, PortKey, PublishOptions } from '../status/agent.js'
@@ -263,6 +264,7 @@ export class MeshAgent implements Agent {
       readings: reconciler.lastReadings,
       sandbox: sandboxAddress(node.subnet),
       stacks,
+      passages: passagesOf(node, stacks),
       vips: vipRangesOf(reconciler.settings, stacks),
       failureOf: endpoint => failureOf(endpoint, troubles.get.bind(troubles)),
     })

@@ -9,6 +9,7 @@ import { nodeAddress, sandboxAddress } from './addresses.js'
 import { allowIpv6, replyPath } from './attachment.js'
 import { mappedProtocols, portSet } from './names.js'
 import { entry, localTable, route, set, sysctl } from './objects.js'
+import { passagesOf } from './passage.js'
 import { planTunnel } from './peers.js'
 import { type AliasOf, type Former, planRules } from './rules.js'
 import { ofFamily, type Stack, stacksOf } from './stack.js'
@@ -203,6 +204,7 @@ function formersIn({ family }: Stack, { formerIpForward, ipv6 }: PlanSettings): 
 export function planBase(node: Node, settings: PlanSettings, needs: BaseNeeds): KernelObject[] {
   const stacks = stacksOfNode(node, settings)
   const ranges = vipRangesOf(settings, stacks)
+  const passages = passagesOf(node, stacks)
   return [
     ...links(node, settings),
     ...sysctls(settings),
@@ -210,9 +212,11 @@ export function planBase(node: Node, settings: PlanSettings, needs: BaseNeeds): 
     ...stacks.flatMap(stack => [
       ...planRules(
         stack.address(sandboxAddress(node.subnet)),
+        stack.subnet(node.pool),
         formersIn(stack, settings),
         needs.aliases,
         node.membership,
+        passages.get(stack) ?? null,
         stack,
         ranges.find(range => range.stack === stack) ?? null,
       ),

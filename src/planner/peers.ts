@@ -7,6 +7,7 @@
  * of every packet it sends into the tunnel; VXLAN's group policy field carries the mark
  * over. The endpoint's node saves it with the connection and gives replies that mark
  * again, and a rule per node leads marked packets to the sandbox of that number (way-back.ts).
+ * By what addresses a node calls the endpoints of others is in passage.ts.
  */
 import type { KernelObject } from '../kernel/objects.js'
 import { overlayLink } from '../kernel/ownership.js'
@@ -16,6 +17,7 @@ import type { Membership } from '../model/snapshot.js'
 import { sandboxAddress } from './addresses.js'
 import { nodeSet } from './names.js'
 import { entry, route, set } from './objects.js'
+import type { Passage } from './passage.js'
 import { ofFamily, type Stack, type Stacks } from './stack.js'
 import { inFamily, wayBackFrame, wayBackRule, wayBackTable } from './way-back.js'
 
@@ -88,20 +90,25 @@ export function isReachedIn({ family }: Stack, address: string, without6: readon
 }
 
 /** The way to one other node, and back to it, in the families in which it is reached. */
-export function planPeer(peer: NodeRecord, stacks: Stacks): KernelObject[] {
+export function planPeer(
+  peer: NodeRecord,
+  stacks: Stacks,
+  passages: ReadonlyMap<Stack, Passage>,
+): KernelObject[] {
   const mac = tunnelMac(peer.number)
   return [
     entry('host', nodeSet, peer.address),
     { kind: 'forwarding', place: 'mesh', link: overlayLink, mac, destination: peer.address },
-    ...stacks.flatMap(stack => ways(peer, mac, stack)),
+    ...stacks.flatMap(stack => ways(peer, mac, stack, passages.get(stack)!)),
   ]
 }
 
-function ways({ subnet, number }: NodeRecord, mac: string, stack: Stack): KernelObject[] {
+function ways({ subnet, number }: NodeRecord, mac: string, stack: Stack, passage: Passage): KernelObject[] {
   const gateway = stack.address(sandboxAddress(subnet))
   return [
     { kind: 'neighbour', place: 'mesh', link: overlayLink, address: gateway, mac },
     route('mesh', stack.subnet(subnet), overlayLink, { gateway }),
+    route('mesh', passage.subnet(subnet), overlayLink, { gateway }),
     route('mesh', stack.everywhere, overlayLink, { table: wayBackTable(number), gateway }),
     ...inFamily([wayBackRule(number)], stack),
   ]

@@ -12,10 +12,11 @@ import { sandboxAddress } from './addresses.js'
 import { planAttachment } from './attachment.js'
 import { type BaseNeeds, type PlanSettings, planBase, stacksOfNode } from './base.js'
 import { createDirectPlanner } from './direct.js'
+import { type Passage, passagesOf } from './passage.js'
 import { planPeer, stacksOfPeer, subnetsWithoutIpv6 } from './peers.js'
 import { ServiceSlices } from './service-slices.js'
 import { emptyLayer, type Layer, layerOf, Plan, type Slice } from './slices.js'
-import type { Stacks } from './stack.js'
+import type { Stack, Stacks } from './stack.js'
 import { vipRangesOf } from './vips.js'
 import { inFamily, sectionOf, wayBackSection } from './way-back.js'
 
@@ -46,21 +47,28 @@ class PeerSlices {
   private peers: readonly NodeRecord[] = []
   private planned = new Map<string, Cached<NodeRecord>>()
   private readonly sections = new Map<number, Slice>()
+  /** That of this node. */
+  private number = 0
   layer: Layer = emptyLayer
   /** Subnets of those that are not reached in IPv6. */
   without6: readonly string[] = []
 
   constructor(private readonly settings: PlanSettings) {}
 
-  /** Returns whether others are reached in IPv6 than before. */
-  plan(peers: readonly NodeRecord[], stacks: Stacks): boolean {
-    if (sameItems(peers, this.peers)) return false
+  /** Returns whether they, or some of them, are reached in another way than before. */
+  plan({ membership }: Node, stacks: Stacks, passages: ReadonlyMap<Stack, Passage>): boolean {
+    const { peers, number } = membership ?? { peers: [], number: 0 }
+    const otherNumber = number !== this.number
+    if (sameItems(peers, this.peers) && !otherNumber) return false
+    if (otherNumber) this.planned.clear()
+    this.number = number
     const { ipv6 } = this.settings
     const slices = new Map<string, Slice>()
     const planned = new Map<string, Cached<NodeRecord>>()
     for (const peer of peers) {
       const before = this.planned.get(peer.name)
-      const slice = before?.value === peer ? before.slice : planPeer(peer, stacksOfPeer(peer, stacks, ipv6))
+      const slice =
+        before?.value === peer ? before.slice : planPeer(peer, stacksOfPeer(peer, stacks, ipv6), passages)
       planned.set(peer.name, { value: peer, slice })
       slices.set(`peer ${peer.name}`, slice)
       const section = sectionOf(peer.number)
@@ -75,7 +83,7 @@ class PeerSlices {
     this.layer = layerOf(slices)
     const before = this.without6
     this.without6 = subnetsWithoutIpv6(peers, ipv6)
-    return !sameItems(this.without6, before)
+    return otherNumber || !sameItems(this.without6, before)
   }
 }
 
@@ -122,8 +130,9 @@ export function createPlanner(
     }
     attachments = nextAttachments
 
-    const otherReach = peers.plan(node.membership?.peers ?? [], stacks)
-    const surroundings = { node, sandbox, addresses, stacks, vips, without6: peers.without6 }
+    const passages = passagesOf(node, stacks)
+    const otherReach = peers.plan(node, stacks, passages)
+    const surroundings = { node, sandbox, addresses, stacks, passages, vips, without6: peers.without6 }
     services.plan(mesh.services, surroundings, otherReach)
 
     const direct = new Map<string, Slice>()

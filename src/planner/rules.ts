@@ -8,6 +8,7 @@ import { meshLink, overlayLink, uplink } from '../kernel/ownership.js'
 import type { Membership } from '../model/snapshot.js'
 import { chains, mappedProtocols, nodeSet, portSet } from './names.js'
 import { chain, jump } from './objects.js'
+import type { Passage } from './passage.js'
 import { ofFamily, refusals, type Stack } from './stack.js'
 import type { Alias, Unit } from './units.js'
 import { type VipRange, vipRules } from './vips.js'
@@ -56,7 +57,13 @@ function aliasRule(sandbox: string, { unit, alias }: AliasOf, stack: Stack): str
 }
 
 /** What a node of a cluster does with packets of other nodes, chain by chain. */
-function clusterRules(sandbox: string, { number, port }: Membership, { family, sets }: Stack) {
+function clusterRules(
+  sandbox: string,
+  { number, port }: Membership,
+  { family, sets }: Stack,
+  { range }: Passage,
+  pool: string,
+) {
   const vxlan = `-p udp -m udp --dport ${port}`
   // The tunnel's own packets are IPv4, whatever they carry.
   const tunnel = [
@@ -68,12 +75,14 @@ function clusterRules(sandbox: string, { number, port }: Membership, { family, s
     input: family === 'inet' ? tunnel : [],
     mark: [
       // The mark that arrives is the entry node's number. It is kept with the connection, that of
-      // the newest packet: a client may use one port through one node and then another,
-      // and taken off the packet, or the request would be sent straight back.
+      // the newest packet, since nodes may share a passage, and taken off the packet, or the
+      // request would be sent straight back.
       `-i ${overlayLink} -m conntrack --ctdir ORIGINAL -j CONNMARK --save-mark --nfmask 0xffffffff --ctmask 0xffffffff`,
       `-i ${overlayLink} -j MARK --set-xmark 0x0/0xffffffff`,
       `! -i ${overlayLink} -m connmark ! --mark 0x0 -j CONNMARK --restore-mark --nfmask 0xffffffff --ctmask 0xffffffff`,
     ],
+    // Where two connections are alike after this, nat changes the source port of the later one.
+    dnat: [`-d ${range} -j NETMAP --to ${pool}`],
     snat: [`-o ${overlayLink} -m set --match-set ${sets.private} src -j SNAT --to-source ${sandbox}`],
     forward: [`-i ${overlayLink} -j ACCEPT`],
     stamp: [clamp, `-j MARK --set-xmark 0x${number.toString(16)}/0xffffffff`],
@@ -83,20 +92,25 @@ function clusterRules(sandbox: string, { number, port }: Membership, { family, s
 /** What comes from an address that is good on one link only cannot be sent on: it is refused like at any closed port. */
 const stayingHere = ['-s fe80::/10 -j RETURN']
 
-const alone = { input: [], mark: [], snat: [], forward: [], stamp: [] }
+const alone = { input: [], mark: [], dnat: [], snat: [], forward: [], stamp: [] }
 const withoutVips = { toSandbox: [], between: [], mark: [] }
 
-/** `sandbox`: the sandbox's address in this family; `membership` null: the only node; `range` null: no VIPs. */
+/**
+ * `sandbox`: the sandbox's address in this family, `pool`: all of the mesh's;
+ * `membership` null: the only node; `range` null: no VIPs.
+ */
 export function planRules(
   sandbox: string,
+  pool: string,
   formers: readonly Former[],
   aliases: readonly AliasOf[],
   membership: Membership | null,
+  passage: Passage | null,
   stack: Stack,
   range: VipRange | null,
 ): KernelObject[] {
   const { family, sets } = stack
-  const cluster = membership ? clusterRules(sandbox, membership, stack) : alone
+  const cluster = membership && passage ? clusterRules(sandbox, membership, stack, passage, pool) : alone
   const vips = range ? vipRules(range, sandbox) : withoutVips
   const rules = (place: Place, table: Table, name: string, text: string[]) =>
     chain(place, table, name, text, family)
@@ -147,6 +161,8 @@ export function planRules(
       ? [
           rules('mesh', 'mangle', chains.stamp, cluster.stamp),
           enter('mesh', 'mangle', 'POSTROUTING', chains.stamp, `-o ${overlayLink}`),
+          rules('mesh', 'nat', chains.dnat, cluster.dnat),
+          enter('mesh', 'nat', 'PREROUTING', chains.dnat, `-i ${overlayLink}`),
         ]
       : []),
     rules('mesh', 'nat', chains.snat, [

@@ -8,6 +8,7 @@ import type { Node } from '../model/snapshot.js'
 import { nodeAddress } from './addresses.js'
 import { portSet } from './names.js'
 import { entry } from './objects.js'
+import type { Passage } from './passage.js'
 import { isReachedIn } from './peers.js'
 import { ofFamily, type Stack, type Stacks } from './stack.js'
 import { matchOf, type Unit, unitsOf } from './units.js'
@@ -20,6 +21,8 @@ export interface ServiceSurroundings {
   /** Mesh address of an attachment; null: the subnet is exhausted. */
   readonly addresses: (attachmentId: string) => string | null
   readonly stacks: Stacks
+  /** How this node calls endpoints of others. */
+  readonly passages: ReadonlyMap<Stack, Passage>
   readonly vips: readonly VipRange[]
   /** Subnets, IPv4, of the nodes that are not reached in IPv6. */
   readonly without6: readonly string[]
@@ -38,7 +41,9 @@ export function meshAddressOf(
 function addressOf(endpoint: Endpoint, stack: Stack, surroundings: ServiceSurroundings): string | null {
   if (endpoint.kind === 'external') return ofFamily(stack, [endpoint.address!])[0] ?? null
   const four = meshAddressOf(endpoint, surroundings)
-  return four !== null && isReachedIn(stack, four, surroundings.without6) ? stack.address(four) : null
+  if (four === null || !isReachedIn(stack, four, surroundings.without6)) return null
+  const passage = endpoint.kind === 'remote' ? surroundings.passages.get(stack) : undefined
+  return (passage ?? stack).address(four)
 }
 
 /** A published port in the host's sets; none where it is bound to an address of a family that the mesh has not. */

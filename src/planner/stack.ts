@@ -88,9 +88,14 @@ export function stacksOf(pool: string, pool6: string | null): Stacks {
   return pool6 === null ? [ipv4] : [ipv4, ipv6(pool, pool6)]
 }
 
-/** The IPv4 address that a mesh address stands for; null for one that is none of the mesh's. */
-export function ipv4Of(address: string, stacks: Stacks): string | null {
-  return stacks.find(({ family }) => family === familyOf(address))?.ipv4(address) ?? null
+/** The IPv4 address that an address stands for, in the first of these where it is one; null: in none. */
+export function ipv4Of(address: string, stacks: readonly Pick<Stack, 'family' | 'ipv4'>[]): string | null {
+  const family = familyOf(address)
+  for (const stack of stacks) {
+    const four = stack.family === family ? stack.ipv4(address) : null
+    if (four !== null) return four
+  }
+  return null
 }
 
 /** Those of a list that are of the stack's family. */

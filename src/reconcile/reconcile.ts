@@ -32,6 +32,7 @@ import { AddressBook, capacityOf, isInSubnet, nodeAddress } from '../planner/add
 import { linkOf, linksByAddress } from '../planner/attachment.js'
 import { type PlanSettings, stacksOfNode } from '../planner/base.js'
 import { Drains } from '../planner/drains.js'
+import { passagesOf } from '../planner/passage.js'
 import { createPlanner } from '../planner/plan.js'
 import { retire } from '../planner/retire.js'
 import { changedSlices, emptyPlan, type Plan, stateOfSlices } from '../planner/slices.js'
@@ -305,12 +306,13 @@ export class Reconciler {
     const own = nodeAddress(inputs.node.subnet)
     const links = linksByAddress(before.values())
     const stacks = stacksOfNode(inputs.node, this.settings)
+    const ways = [...passagesOf(inputs.node, stacks).values(), ...stacks]
     const staying = retire({
       held: before,
       wanted,
       readings,
       alive: address => {
-        const four = ipv4Of(address, stacks)
+        const four = ipv4Of(address, ways)
         if (four === null || four === own || !isInSubnet(four, inputs.node.pool)) return true
         if (!isInSubnet(four, inputs.node.subnet)) return this.remote.has(four, inputs)
         const link = links.get(address) ?? this.book.ownerOf(four)

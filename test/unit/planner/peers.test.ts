@@ -1,5 +1,6 @@
 import t from 'tap'
 import type { NodeRecord } from '../../../src/model/cluster.js'
+import { passageOf } from '../../../src/planner/passage.js'
 import {
   formerNumber,
   planPeer,
@@ -8,20 +9,24 @@ import {
   subnetsWithoutIpv6,
   tunnelMac,
 } from '../../../src/planner/peers.js'
-import { ipv4, stacksOf } from '../../../src/planner/stack.js'
+import { ipv4, type Stack, stacksOf } from '../../../src/planner/stack.js'
 import { describe } from '../../../src/status/describe.js'
 
 const pool6 = 'fd4d:6573:68::/96'
+const pool = '10.254.0.0/16'
+const passages = (stacks: readonly Stack[]) =>
+  new Map(stacks.map(stack => [stack, passageOf(1, pool, stack)]))
 const peer = { name: 'node3', number: 3, subnet: '10.254.2.0/24', address: '192.0.2.3', ipv6: null }
 
 t.test('a peer is a way there and a way back', async t => {
   t.strictSame(
-    planPeer(peer, [ipv4]).map(object => describe({ type: 'add', object })),
+    planPeer(peer, [ipv4], passages([ipv4])).map(object => describe({ type: 'add', object })),
     [
       'ipset add mesh-nodes 192.0.2.3',
       'bridge fdb add 02:6d:65:00:00:03 dev mesh-vxlan dst 192.0.2.3 self permanent',
       'ip neighbour add 10.254.2.1 lladdr 02:6d:65:00:00:03 dev mesh-vxlan nud permanent',
       'ip route add 10.254.2.0/24 via 10.254.2.1 dev mesh-vxlan',
+      'ip route add 240.1.2.0/24 via 10.254.2.1 dev mesh-vxlan',
       'ip route add default via 10.254.2.1 dev mesh-vxlan table 65539',
       'ip rule add from 0.0.0.0/0 fwmark 0x3 lookup 65539 priority 1097',
     ],
@@ -29,14 +34,16 @@ t.test('a peer is a way there and a way back', async t => {
 })
 
 t.test('in IPv6 a peer has its ways inside the same tunnel', async t => {
-  const four = planPeer(peer, [ipv4])
-  const both = planPeer(peer, stacksOf('10.254.0.0/16', pool6))
+  const four = planPeer(peer, [ipv4], passages([ipv4]))
+  const stacks = stacksOf(pool, pool6)
+  const both = planPeer(peer, stacks, passages(stacks))
   t.strictSame(both.slice(0, four.length), four)
   t.strictSame(
     both.slice(four.length).map(object => describe({ type: 'add', object })),
     [
       'ip neighbour add fd4d:6573:68::201 lladdr 02:6d:65:00:00:03 dev mesh-vxlan nud permanent',
       'ip -6 route add fd4d:6573:68::200/120 via fd4d:6573:68::201 dev mesh-vxlan',
+      'ip -6 route add fd4d:6573:68:ffff:1::200/120 via fd4d:6573:68::201 dev mesh-vxlan',
       'ip -6 route add default via fd4d:6573:68::201 dev mesh-vxlan table 65539',
       'ip -6 rule add from ::/0 fwmark 0x3 lookup 65539 priority 1097',
     ],

@@ -1,0 +1,88 @@
+/**
+ * One client address and source port, open through several nodes at the same time: to a
+ * service with one endpoint these are several connections of one and the same client.
+ */
+import t, { type Test } from 'tap'
+import { families } from '../helpers/families.js'
+import { meshCluster, told } from '../helpers/mesh-cluster.js'
+import { MeshNode, service } from '../helpers/mesh-node.js'
+import { addresses, type Conversation, type Topology } from '../helpers/topology.js'
+
+for (const { name, family, settings } of families)
+  t.test(`one source port through three nodes, ${name}`, async t => {
+    const clientAddress = addresses[family].client
+    const cluster = await meshCluster(3, {}, () => {}, [1, 64, 4095], settings)
+    t.teardown(() => cluster.destroy())
+    const { topologies, meshes } = cluster
+    const [first, second] = topologies as [Topology, Topology]
+    const [, two] = meshes as [MeshNode, MeshNode]
+    const { client } = first
+    const doors = topologies.map(topology => topology.addressIn(family))
+
+    const web = second.addContainer('web', { labels: { app: 'web' } })
+    await second.serveTcp(web, 80, 'web')
+    await second.serveUdp(web, 53, 'web')
+    two.containers = [web]
+    for (const mesh of meshes) mesh.services = [service('web', ['8888:80', '9999:80', '5353:53/udp'])]
+    await two.pass()
+    for (const mesh of meshes) {
+      if (mesh === two) continue
+      mesh.remote = [told(two, web)]
+      await mesh.pass()
+    }
+
+    /** Opens connections from one port in this order; all are served, as those of the client, and go on. */
+    const openAll = async (t: Test, localPort: number, order: readonly (readonly [number, number])[]) => {
+      const open: Conversation[] = []
+      for (const [door, port] of order) {
+        const conversation = await first.connect(client, doors[door]!, port, localPort)
+        t.equal(conversation.answer.address, clientAddress, `node${door + 1}, port ${port}`)
+        open.push(conversation)
+      }
+      t.equal(new Set(open.map(({ answer }) => answer.port)).size, order.length, 'only the port differs')
+      t.equal(open[0]!.answer.port, localPort, 'and the first has its own')
+      for (const round of ['one', 'two'])
+        for (const [i, conversation] of open.entries()) {
+          const line = `${round} of ${i}`
+          t.equal(await conversation.say(line), line)
+        }
+      // What is left goes on when others end.
+      while (open.length > 0) {
+        open.shift()!.close()
+        for (const [i, conversation] of open.entries())
+          t.equal(await conversation.say(`left ${i}`), `left ${i}`)
+      }
+    }
+
+    t.test('first by the node of the endpoint', async t => {
+      await openAll(t, 41_001, [
+        [1, 8888],
+        [0, 8888],
+        [2, 8888],
+        [0, 9999],
+        [1, 9999],
+        [2, 9999],
+      ])
+    })
+
+    t.test('last by the node of the endpoint', async t => {
+      await openAll(t, 41_002, [
+        [2, 9999],
+        [0, 8888],
+        [2, 8888],
+        [0, 9999],
+        [1, 8888],
+        [1, 9999],
+      ])
+    })
+
+    t.test('datagrams', async t => {
+      const udp = await first.udpClient(client, 42_001, family)
+      for (const door of [0, 1, 2, 1, 0, 2])
+        t.match(await udp.ask(doors[door]!, 5353), { name: 'web', address: clientAddress }, `node${door + 1}`)
+    })
+
+    t.test('nothing is left to repair', async t => {
+      for (const mesh of meshes) t.strictSame(MeshNode.text(await mesh.pass()), [])
+    })
+  })
