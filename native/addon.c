@@ -12,6 +12,7 @@
 #include "netlink_socket.h"
 #include "netns.h"
 #include "process_set.h"
+#include "xtables.h"
 
 #define MAX_ARGUMENTS 5
 #define PATH_SIZE 4096
@@ -109,6 +110,22 @@ static napi_value open_socket(napi_env env, napi_callback_info info) {
   int fd = socket_open(stream, address, (uint16_t)port, &failure);
   netns_leave(former);
   return fd < 0 ? throw_failure(env, &failure) : int_value(env, fd);
+}
+
+/* readXtables(ipv6, namespace): buffer */
+static napi_value read_xtables(napi_env env, napi_callback_info info) {
+  napi_value values[MAX_ARGUMENTS], bytes;
+  int former;
+  bool ipv6 = false;
+  if (arguments(env, info, 2, values) != 0 || enter_argument(env, values[1], &former) != 0) return NULL;
+  napi_get_value_bool(env, values[0], &ipv6);
+  struct failure failure = {0};
+  struct xtables tables = {0};
+  int result = xtables_read(ipv6, &tables, &failure);
+  netns_leave(former);
+  if (result == 0) napi_create_buffer_copy(env, tables.length, tables.bytes, NULL, &bytes);
+  free(tables.bytes);
+  return result == 0 ? bytes : throw_failure(env, &failure);
 }
 
 /* runInNamespace(namespace, function): what the function returned */
@@ -367,6 +384,7 @@ NAPI_MODULE_INIT() {
       {"openProcessSet", open_process_set},
       {"addProcess", add_process},
       {"openSocket", open_socket},
+      {"readXtables", read_xtables},
       {"runInNamespace", run_in_namespace},
       {"createNamespace", create_namespace},
       {"removeNamespace", remove_namespace},

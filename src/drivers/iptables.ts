@@ -1,5 +1,5 @@
 /**
- * Driver of chains and jumps: `iptables-save` to observe, one `iptables-restore
+ * Driver of chains and jumps: `iptables-save` to observe where something has changed, one `iptables-restore
  * --noflush` per place and family to apply. Chains and rules of others are never named in what
  * it writes. The text itself is read and written by iptables-save.ts and
  * iptables-restore.ts.
@@ -8,6 +8,7 @@ import { MeshError, ProgramError } from '../errors.js'
 import type { Change } from '../kernel/change.js'
 import type { Driver, Places } from '../kernel/driver.js'
 import type { ChainObject, Family, JumpObject, KernelObject, Place } from '../kernel/objects.js'
+import { fingerprintOf } from './iptables-fingerprint.js'
 import { failingLine, type RestoreLine, restoreLines } from './iptables-restore.js'
 import { observedObjects, parseSave, type SavedTables } from './iptables-save.js'
 import type { Variant } from './iptables-variant.js'
@@ -29,18 +30,41 @@ function programOf({ variant, family }: Iptables): string {
   return `${family === 'inet6' ? 'ip6tables' : 'iptables'}-${variant}`
 }
 
+/** What was seen last in a place, and by what to tell whether it still is so. */
+interface Seen {
+  readonly fingerprint: string
+  readonly objects: readonly KernelObject[]
+}
+
 /** `ipv6`: whether ip6tables is wanted. Where it is not, it is read only as long as it holds something of ours. */
 export function createIptablesDriver(variant: Variant, ipv6 = false): Driver {
   let mayHoldIpv6 = true
+  const seen = new Map<string, Seen>()
+  const observePlace = async (family: Family, place: Place, places: Places) => {
+    const key = `${family} ${place}`
+    try {
+      const iptables = { variant, family, path: pathOf(places, place) }
+      // Before the rules themselves: a change in between is seen by the next look.
+      const fingerprint = await fingerprintOf(variant, family, iptables.path)
+      const before = seen.get(key)
+      if (before && before.fingerprint === fingerprint) return before.objects
+      seen.delete(key)
+      const objects = observedObjects(await save(iptables), place, family)
+      if (fingerprint !== null) seen.set(key, { fingerprint, objects })
+      return objects
+    } catch (error) {
+      seen.delete(key)
+      if (placeIsGone(error)) return []
+      throw error
+    }
+  }
   return {
     name: 'iptables',
     kinds: ['chain', 'jump'],
     async observe(places) {
       const own = ownPlaces.filter(place => places.has(place))
       const look = (family: Family) =>
-        Promise.all(own.map(place => observePlace(variant, family, place, places))).then(found =>
-          found.flat(),
-        )
+        Promise.all(own.map(place => observePlace(family, place, places))).then(found => found.flat())
       if (ipv6) return { objects: (await Promise.all([look('inet'), look('inet6')])).flat() }
       const objects = await look('inet')
       if (!mayHoldIpv6) return { objects }
@@ -63,20 +87,6 @@ export function createIptablesDriver(variant: Variant, ipv6 = false): Driver {
         }
       return outcomes.list(changes)
     },
-  }
-}
-
-async function observePlace(
-  variant: Variant,
-  family: Family,
-  place: Place,
-  places: Places,
-): Promise<KernelObject[]> {
-  try {
-    return observedObjects(await save({ variant, family, path: pathOf(places, place) }), place, family)
-  } catch (error) {
-    if (placeIsGone(error)) return []
-    throw error
   }
 }
 

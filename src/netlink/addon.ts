@@ -46,6 +46,7 @@ interface Native {
   openProcessSet(): number
   addProcess(set: number, pid: number, id: number): number
   openSocket(stream: boolean, address: string | null, port: number, namespace: Namespace): number
+  readXtables(ipv6: boolean, namespace: Namespace): Buffer
   runInNamespace<T>(namespace: Namespace, call: () => T): T
   createNamespace(path: string): null
   removeNamespace(path: string): null
@@ -223,6 +224,16 @@ export function openSocket(
   checkInteger('a port', port, 0, 65535)
   checkNamespace(namespace)
   return call(addon => addon.openSocket(kind === 'tcp', address, port, namespace))
+}
+
+/**
+ * The tables of iptables-legacy (or ip6tables-legacy) that a namespace has, as the kernel
+ * holds them but for their counters: the same bytes as long as nobody changes a rule.
+ * ENOENT where the kernel has no such tables at all.
+ */
+export function readXtables(ipv6: boolean, namespace: Namespace): Buffer {
+  checkNamespace(namespace)
+  return call(addon => addon.readXtables(ipv6, namespace))
 }
 
 /**

@@ -190,6 +190,34 @@ export function testVariant(variant: Variant): void {
       t.match(save('host'), /-A FORWARD -j MESH-FORWARD\n-A FORWARD -s 192.0.2.1\/32 -j DROP\n/)
     })
 
+    t.test('no program is run to see that nobody has changed a rule', async t => {
+      const { places, sockets, ipt } = stageWith(t)
+      const both = [createSetDriver(sockets), createIptablesDriver(variant, true)]
+      const all = [...wanted, ...rules6]
+      await reach(t, both, all, places)
+      const path = process.env.PATH
+      const without = async (look: () => Promise<unknown>) => {
+        process.env.PATH = '/nowhere'
+        await look().finally(() => {
+          process.env.PATH = path
+        })
+      }
+      await without(async () => t.strictSame(told(await pending(both, all, places)), []))
+      ipt('host', '-t nat -Z')
+      if (variant === 'legacy')
+        await without(async () => t.strictSame(told(await pending(both, all, places)), [], 'counters'))
+      for (const [place, command] of [
+        ['host', '-A INPUT -s 192.0.2.1 -j ACCEPT'],
+        ['host', '-R INPUT 1 -s 192.0.2.2 -j ACCEPT'],
+        ['mesh', '-P FORWARD DROP'],
+        ['mesh', '-t raw -N MINE'],
+      ] as const) {
+        ipt(place, command)
+        await without(() => t.rejects(pending(both, all, places), { code: 'MESH_UNSUPPORTED' }, command))
+        t.strictSame(told(await pending(both, all, places)), [])
+      }
+    })
+
     t.test('chains of IPv6 stand beside those of IPv4, and go though nobody wants IPv6 any more', async t => {
       const { places, sockets, ipt, run } = stageWith(t)
       const both = [createSetDriver(sockets), createIptablesDriver(variant, true)]
