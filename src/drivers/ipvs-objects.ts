@@ -41,7 +41,11 @@ export function destinationObject(service: ServiceMatch, reading: DestinationRea
   return { kind: 'destination', service, address, port, weight, drainingSince }
 }
 
+export function upperThresholdOf({ drainingSince }: DestinationObject): number {
+  return Math.max(0, drainingSince)
+}
+
 export function destinationConfiguration(destination: DestinationObject): DestinationConfiguration {
-  const { address, port, weight, drainingSince } = destination
-  return { address, port, weight, upperThreshold: Math.max(0, drainingSince), lowerThreshold: 0 }
+  const { address, port, weight } = destination
+  return { address, port, weight, upperThreshold: upperThresholdOf(destination), lowerThreshold: 0 }
 }

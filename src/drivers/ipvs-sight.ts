@@ -56,8 +56,12 @@ export class IpvsSight {
   private made = 0
 
   /** Forgets what was seen of virtual services: something about them is being changed. */
-  forget(matches: Iterable<ServiceMatch>): void {
-    for (const match of matches) this.seen.delete(keyOfVirtualService(match))
+  forget<Item>(items: readonly Item[], matchOf: (item: Item) => ServiceMatch | null): void {
+    if (this.seen.size === 0) return
+    for (const item of items) {
+      const match = matchOf(item)
+      if (match !== null) this.seen.delete(keyOfVirtualService(match))
+    }
   }
 
   /** `readTable`: reads /proc/net/ip_vs of the namespace that the connection is in. */

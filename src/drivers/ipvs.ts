@@ -6,12 +6,14 @@ import { existsSync } from 'node:fs'
 import { MeshError, type NetlinkError } from '../errors.js'
 import type { Change } from '../kernel/change.js'
 import type { Driver, Places } from '../kernel/driver.js'
-import type {
-  DestinationObject,
-  ServiceMatch,
-  TimeoutsObject,
-  VirtualServiceObject,
+import {
+  type DestinationObject,
+  familyOf,
+  type ServiceMatch,
+  type TimeoutsObject,
+  type VirtualServiceObject,
 } from '../kernel/objects.js'
+import type { ItemWriter } from '../netlink/batch.js'
 import type { NetlinkConnection } from '../netlink/connection.js'
 import {
   addDestination,
@@ -22,8 +24,10 @@ import {
   updateDestination,
   updateService,
 } from '../netlink/ipvs.js'
+import { genericFamily } from '../netlink/ipvs-attributes.js'
+import { writeDestination, writeService } from '../netlink/ipvs-writer.js'
 import type { Request } from '../netlink/message.js'
-import { destinationConfiguration, keyOfService } from './ipvs-objects.js'
+import { destinationConfiguration, keyOfService, upperThresholdOf } from './ipvs-objects.js'
 import { IpvsSight } from './ipvs-sight.js'
 import { readTable } from './ipvs-table.js'
 import { Outcomes, pathOf, placeIsGone } from './places.js'
@@ -57,7 +61,7 @@ export function createIpvsDriver(sockets: Sockets): Driver {
     },
     async apply(changes, places) {
       const outcomes = new Outcomes()
-      sight.forget(changes.flatMap(matchOf))
+      sight.forget(changes, matchOf)
       try {
         await withIpvs(sockets, places, connection => applyAll(changes, connection, outcomes))
       } catch (error) {
@@ -69,9 +73,9 @@ export function createIpvsDriver(sockets: Sockets): Driver {
 }
 
 /** The virtual service that a change concerns. */
-function matchOf({ object }: Change): ServiceMatch[] {
-  if (object.kind === 'virtualService') return [object.match]
-  return object.kind === 'destination' ? [object.service] : []
+function matchOf({ object }: Change): ServiceMatch | null {
+  if (object.kind === 'virtualService') return object.match
+  return object.kind === 'destination' ? object.service : null
 }
 
 /**
@@ -120,13 +124,14 @@ async function applyAll(
   outcomes: Outcomes,
 ): Promise<void> {
   const making = changes.filter(change => change.type !== 'remove' || change.object.kind !== 'timeouts')
-  const retries = await send(making, requestFor, connection, outcomes)
+  const retries = await send(making, requestFor, writer, connection, outcomes)
   const reasons = new Map(retries.map(({ change, error }) => [change, error]))
   const modules = new Set(retries.flatMap(({ change, error }) => missingScheduler(change, error) ?? []))
   for (const name of modules) await loadModule(`ip_vs_${name}`)
   const still = await send(
     retries.map(({ change }) => change),
     retryFor,
+    null,
     connection,
     outcomes,
   )
@@ -146,11 +151,12 @@ interface Refused {
 async function send(
   changes: readonly Change[],
   toRequest: (change: Change) => Request,
+  writer: ItemWriter<Change> | null,
   connection: NetlinkConnection,
   outcomes: Outcomes,
 ): Promise<Refused[]> {
   if (changes.length === 0) return []
-  const errors = await connection.requestEach(changes, toRequest)
+  const errors = await connection.requestEach(changes, toRequest, writer)
   const refused: Refused[] = []
   errors.forEach((error, i) => {
     const change = changes[i]!
@@ -159,6 +165,26 @@ async function send(
     else outcomes.fail(change, explain(change, error))
   })
   return refused
+}
+
+function isIPv4(match: ServiceMatch): boolean {
+  return ('fwmark' in match ? match.family : familyOf(match.address)) === 'inet'
+}
+
+/** For what a first pass has by the ten thousand. It says the same as `requestFor`. */
+const writer: ItemWriter<Change> = {
+  family: genericFamily,
+  writes({ type, object }) {
+    if (type === 'remove') return false
+    if (object.kind === 'destination') return isIPv4(object.service) && familyOf(object.address) === 'inet'
+    return object.kind === 'virtualService' && isIPv4(object.match)
+  },
+  write({ type, object }, out) {
+    const verb = type === 'add' ? 'add' : 'update'
+    if (object.kind === 'destination')
+      writeDestination(out, verb, object.service, object, upperThresholdOf(object))
+    else if (object.kind === 'virtualService') writeService(out, verb, object.match, object)
+  },
 }
 
 function requestFor(change: Change): Request {

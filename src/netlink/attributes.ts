@@ -280,20 +280,29 @@ const dot = 46
 /** Writes the 4 bytes of `10.0.0.1` at `offset`, digit by digit: there are thousands to write. Throws RangeError. */
 export function writeIPv4(bytes: Uint8Array, offset: number, text: string): void {
   let at = offset
-  let digits = 0
+  let start = 0
   let value = 0
-  for (let i = 0; i <= text.length; i++) {
-    const code = i < text.length ? text.charCodeAt(i) : dot
-    if (code === dot && digits > 0 && at < offset + 4) {
-      bytes[at++] = value
-      digits = 0
-      value = 0
-    } else if (code >= zero && code <= zero + 9 && digits < 3 && value * 10 + code - zero <= 255) {
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i)
+    if (code >= zero && code <= zero + 9) {
       value = value * 10 + code - zero
-      digits++
-    } else throw new RangeError(`"${text}" is not an IPv4 address`)
+      continue
+    }
+    if (code !== dot || at === offset + 3 || !isPart(value, i - start)) throw notIPv4(text)
+    bytes[at++] = value
+    start = i + 1
+    value = 0
   }
-  if (at !== offset + 4) throw new RangeError(`"${text}" is not an IPv4 address`)
+  if (at !== offset + 3 || !isPart(value, text.length - start)) throw notIPv4(text)
+  bytes[at] = value
+}
+
+function isPart(value: number, digits: number): boolean {
+  return digits > 0 && digits <= 3 && value <= 255
+}
+
+function notIPv4(text: string): RangeError {
+  return new RangeError(`"${text}" is not an IPv4 address`)
 }
 
 /** 4 bytes → `10.0.0.1`. Throws RangeError when there are fewer. */

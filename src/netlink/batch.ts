@@ -7,6 +7,19 @@ import { Writer } from './writer.js'
 
 export type Acknowledgement = 'last' | 'none'
 
+/**
+ * Writes the payloads of items that come by the ten thousand, and of which no request is
+ * made unless one of them fails.
+ */
+export interface ItemWriter<T> {
+  /** The generic netlink family of the messages, which have no flags of their own. */
+  readonly family: string
+  /** Whether an item is one it writes. */
+  writes(item: T): boolean
+  /** Appends the payload. */
+  write(item: T, out: Writer): void
+}
+
 export class Batch {
   readonly #out = new Writer()
   #sequence = 0
@@ -29,13 +42,25 @@ export class Batch {
     const start = out.reserve(headerLength)
     if (request.writeTo) request.writeTo(out)
     else out.append(request.payload)
-    const { buffer } = out
+    this.#end(start, type, request.flags)
+  }
+
+  addItem<T>(item: T, writer: ItemWriter<T>, type: number): void {
+    const start = this.#out.reserve(headerLength)
+    writer.write(item, this.#out)
+    this.#end(start, type, 0)
+  }
+
+  /** Fills in the header of the message that begins at `start`. */
+  #end(start: number, type: number, itsFlags: number): void {
+    const out = this.#out
     const size = out.length - start
-    buffer.writeUInt32LE(size, start)
-    buffer.writeUInt16LE(type, start + 4)
-    buffer.writeUInt16LE(request.flags | flags.request, start + 6)
-    buffer.writeUInt32LE(this.#sequence, start + 8)
     out.reserve(-size & 3) // NLMSG_ALIGN
+    const { words } = out
+    const at = start >> 2
+    words[at] = size
+    words[at + 1] = type | ((itsFlags | flags.request) << 16)
+    words[at + 2] = this.#sequence
     this.#sequence = (this.#sequence + 1) >>> 0
     this.#last = start
   }

@@ -7,7 +7,7 @@ import { closeSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { MeshError, NetlinkError } from '../errors.js'
 import { type AddonError, type ExchangeResult, exchange, isAddonError, openNetlink } from './addon.js'
-import { type Acknowledgement, Batch } from './batch.js'
+import { type Acknowledgement, Batch, type ItemWriter } from './batch.js'
 import { errnoName } from './errno.js'
 import { familyModule, getFamily } from './generic.js'
 import {
@@ -42,6 +42,13 @@ const dumpAttempts = 12
 const interrupted = 4 // EINTR, errno.h
 const noEntry = 2 // ENOENT
 const noBuffers = 105 // ENOBUFS
+
+/** A batch that is being put together. */
+interface Begun {
+  readonly firstSequence: number
+  /** Its requests; null when nobody traces them. */
+  readonly traced: Request[] | null
+}
 
 interface Exchanged {
   readonly messages: readonly Message[]
@@ -91,17 +98,18 @@ export class NetlinkConnection {
 
   /**
    * The same for thousands: `toRequest` is called for an item when its turn comes, and
-   * once more if its request fails.
+   * once more if its request fails; for an item of `writer` only if its message fails.
    */
   async requestEach<T>(
     items: readonly T[],
     toRequest: (item: T) => Request,
+    writer: ItemWriter<T> | null = null,
   ): Promise<(NetlinkError | null)[]> {
     return this.#exclusively(async () => {
       const outcomes: (NetlinkError | null)[] = new Array(items.length).fill(null)
       for (let start = 0; start < items.length; ) {
         await this.#typeOf(toRequest(items[start] as T))
-        start = await this.#send(items, toRequest, start, outcomes)
+        start = await this.#send(items, toRequest, writer, start, outcomes)
       }
       return outcomes
     })
@@ -111,20 +119,28 @@ export class NetlinkConnection {
   async #send<T>(
     items: readonly T[],
     toRequest: (item: T) => Request,
+    writer: ItemWriter<T> | null,
     start: number,
     outcomes: (NetlinkError | null)[],
   ): Promise<number> {
-    let end = start
     const requestAt = (index: number) => toRequest(items[index] as T)
-    const { messages, result, firstSequence } = await this.#exchange('last', false, () => {
-      if (end === items.length || end - start === batchMessages || this.#batch.length > batchBytes)
-        return null
-      const request = requestAt(end)
-      // A family whose number is not known yet begins the next batch.
-      if (this.#knownType(request) === undefined) return null
+    const begun = this.#begin()
+    // A trace tells of requests.
+    const type = writer && !begun.traced ? this.#families.get(writer.family) : undefined
+    let end = start
+    while (end < items.length && end - start < batchMessages && this.#batch.length <= batchBytes) {
+      const item = items[end] as T
+      if (type !== undefined && writer!.writes(item)) this.#batch.addItem(item, writer!, type)
+      else {
+        const request = requestAt(end)
+        // A family whose number is not known yet begins the next batch.
+        if (this.#knownType(request) === undefined) break
+        this.#add(request, begun)
+      }
       end++
-      return request
-    })
+    }
+    this.#sequence = (begun.firstSequence + end - start) >>> 0
+    const { messages, result, firstSequence } = await this.#exchange(begun, 'last', false)
     messagesSent.changes += end - start
     // No word of a request means success, provided that the last one's answer came.
     if (result.errno !== 0)
@@ -148,7 +164,7 @@ export class NetlinkConnection {
   async #get<T>(query: Query<T>): Promise<T[]> {
     await this.#typeOf(query)
     messagesSent.queries++
-    const { messages, result } = await this.#exchange('last', false, each([query]))
+    const { messages, result } = await this.#exchange(this.#begin([query]), 'last', false)
     const values = readValues(query, messages)
     if (result.errno !== 0) throw failureOf(query, result.errno, `${result.syscall} failed`)
     return values
@@ -194,7 +210,7 @@ export class NetlinkConnection {
     })
     for (const query of batch) if (this.#knownType(query) === undefined) await this.#typeOf(query)
     messagesSent.queries += batch.length
-    const { messages, result, firstSequence } = await this.#exchange('none', true, each(batch))
+    const { messages, result, firstSequence } = await this.#exchange(this.#begin(batch), 'none', true)
     const bySequence = new Map<number, Message[]>()
     for (const message of messages) {
       const list = bySequence.get(message.sequence)
@@ -237,22 +253,29 @@ export class NetlinkConnection {
     }
   }
 
-  /** Sends the requests that `next` gives until it gives null, and collects the answers. */
+  /** Begins a batch, with these requests. */
+  #begin(requests: readonly Request[] = []): Begun {
+    const begun = { firstSequence: this.#sequence, traced: tracing() ? [] : null }
+    this.#batch.begin(begun.firstSequence)
+    for (const request of requests) this.#add(request, begun)
+    return begun
+  }
+
+  /** Adds a request, of a type that is known, to the batch. */
+  #add(request: Request, { traced }: Begun): void {
+    const type = this.#knownType(request) as number
+    this.#batch.add(request, type)
+    traced?.push(request)
+    if (traced) traceRequest(this.protocol, this.#sequence, request, type)
+    this.#sequence = (this.#sequence + 1) >>> 0
+  }
+
+  /** Sends the batch and collects the answers. */
   async #exchange(
+    { firstSequence, traced }: Begun,
     acknowledgement: Acknowledgement,
     oneByOne: boolean,
-    next: () => Request | null,
   ): Promise<Exchanged> {
-    const firstSequence = this.#sequence
-    const traced: Request[] | null = tracing() ? [] : null
-    this.#batch.begin(firstSequence)
-    for (let request = next(); request; request = next()) {
-      const type = this.#knownType(request) as number
-      this.#batch.add(request, type)
-      traced?.push(request)
-      if (traced) traceRequest(this.protocol, this.#sequence, request, type)
-      this.#sequence = (this.#sequence + 1) >>> 0
-    }
     // The addon copies the bytes before it returns its promise.
     const result = await exchange(this.#descriptor, this.#batch.end(acknowledgement), oneByOne, deadline)
     const messages = decodeMessages(result.replies)
@@ -295,12 +318,6 @@ export class NetlinkConnection {
 
 function failureOf(request: Request, errno: number, kernelMessage: string | null): NetlinkError {
   return new NetlinkError(request.operation, request.subject, errno, errnoName(errno), kernelMessage)
-}
-
-/** Gives the items one by one, then null. */
-function each<T>(items: readonly T[]): () => T | null {
-  let next = 0
-  return () => items[next++] ?? null
 }
 
 /**

@@ -104,6 +104,30 @@ export function serviceKeyValues(key: ServiceKey): Values<typeof serviceAttribut
   return { addressFamily, protocol: key.protocol, address: key.address, port: key.port }
 }
 
+export const persistentFlag = 0x1 // IP_VS_SVC_F_PERSISTENT; IP_VS_SVC_F_HASHED (0x2) is the kernel's own
+export const onePacketFlag = 0x4 // IP_VS_SVC_F_ONEPACKET
+/** Persistence is for each client by itself: a mask of all bits, or the length of one. */
+const hostMasks: Readonly<Record<AddressFamily, Uint8Array>> = {
+  [inet]: Uint8Array.of(255, 255, 255, 255),
+  [inet6]: Uint8Array.of(128, 0, 0, 0),
+}
+
+/** All that a virtual service is made of. */
+export function serviceValues(
+  key: ServiceKey,
+  configuration: ServiceConfiguration,
+): Values<typeof serviceAttributes.fields> {
+  const bits =
+    (configuration.persistence > 0 ? persistentFlag : 0) | (configuration.onePacket ? onePacketFlag : 0)
+  return {
+    ...serviceKeyValues(key),
+    scheduler: configuration.scheduler,
+    flags: { flags: bits, mask: persistentFlag | onePacketFlag },
+    timeout: configuration.persistence,
+    netmask: hostMasks[familyOfKey(key)],
+  }
+}
+
 /** All that a destination is made of. */
 export function destinationValues(
   destination: DestinationConfiguration,

@@ -5,7 +5,7 @@
  */
 import type { Values } from './attributes.js'
 import { genericHeader, genericHeaderLength, writeGenericHeader } from './generic.js'
-import { type AddressFamily, familyOf, inet, inet6, isInternet } from './ip.js'
+import { familyOf, inet, isInternet } from './ip.js'
 import {
   commandAttributes,
   commands,
@@ -13,10 +13,8 @@ import {
   genericFamily,
   genericVersion,
   infoAttributes,
-  type serviceAttributes,
   type statsAttributes,
 } from './ipvs-attributes.js'
-import { DestinationRequest } from './ipvs-destination.js'
 import {
   atPort,
   type DestinationConfiguration,
@@ -24,26 +22,21 @@ import {
   type DestinationReading,
   describeService,
   destinationValues,
-  familyOfKey,
   forwardingMethods,
+  onePacketFlag,
+  persistentFlag,
   type ServiceConfiguration,
   type ServiceKey,
   type ServiceReading,
   serviceKeyValues,
+  serviceValues,
 } from './ipvs-words.js'
 import { flags, type Query, type Request } from './message.js'
 import type { Writer } from './writer.js'
 
 export * from './ipvs-words.js'
 
-const persistentFlag = 0x1 // IP_VS_SVC_F_PERSISTENT; IP_VS_SVC_F_HASHED (0x2) is the kernel's own
-const onePacketFlag = 0x4 // IP_VS_SVC_F_ONEPACKET
 const forwardMask = 0x7 // IP_VS_CONN_F_FWD_MASK
-/** Persistence is for each client by itself: a mask of all bits, or the length of one. */
-const hostMasks: Readonly<Record<AddressFamily, Uint8Array>> = {
-  [inet]: Uint8Array.of(255, 255, 255, 255),
-  [inet6]: Uint8Array.of(128, 0, 0, 0),
-}
 
 /** Seconds; 0 in `setTimeouts` leaves a value as it is. */
 export interface Timeouts {
@@ -91,21 +84,6 @@ class ChangeRequest implements Request {
   }
 }
 
-function serviceValues(
-  key: ServiceKey,
-  configuration: ServiceConfiguration,
-): Values<typeof serviceAttributes.fields> {
-  const bits =
-    (configuration.persistence > 0 ? persistentFlag : 0) | (configuration.onePacket ? onePacketFlag : 0)
-  return {
-    ...serviceKeyValues(key),
-    scheduler: configuration.scheduler,
-    flags: { flags: bits, mask: persistentFlag | onePacketFlag },
-    timeout: configuration.persistence,
-    netmask: hostMasks[familyOfKey(key)],
-  }
-}
-
 /** EEXIST: there already. ENOENT: no such scheduler. */
 export function addService(key: ServiceKey, configuration: ServiceConfiguration): Request {
   const service = serviceValues(key, configuration)
@@ -130,12 +108,10 @@ function destinationRequest(
   key: ServiceKey,
   destination: DestinationConfiguration,
 ): Request {
-  return familyOfKey(key) === inet && familyOf(destination.address) === inet
-    ? new DestinationRequest(operation, command, key, destination)
-    : new ChangeRequest(operation, command, key, {
-        service: serviceKeyValues(key),
-        destination: destinationValues(destination),
-      })
+  return new ChangeRequest(operation, command, key, {
+    service: serviceKeyValues(key),
+    destination: destinationValues(destination),
+  })
 }
 
 /**

@@ -4,13 +4,23 @@
  */
 import { align } from './message.js'
 
+function wordsOf({ buffer, byteOffset, length }: Buffer): Uint32Array {
+  return new Uint32Array(buffer, byteOffset, length >> 2)
+}
+
 export class Writer {
   /** Zero from #length on, so that what is reserved need not be cleared. */
   #buffer = Buffer.alloc(512)
+  #words = wordsOf(this.#buffer)
   #length = 0
 
   get buffer(): Buffer {
     return this.#buffer
+  }
+
+  /** The buffer as numbers of 32 bits in host order, which attributes are aligned to. */
+  get words(): Uint32Array {
+    return this.#words
   }
 
   get length(): number {
@@ -25,6 +35,7 @@ export class Writer {
       const larger = Buffer.alloc(Math.max(this.#length, this.#buffer.length * 2))
       this.#buffer.copy(larger, 0, 0, offset)
       this.#buffer = larger
+      this.#words = wordsOf(larger)
     }
     return offset
   }

@@ -47,3 +47,20 @@ t.test('a request may write its own payload', async t => {
   batch.add({ flags: 0, payload: hex('ffff'), writeTo }, 0x18)
   t.same(batch.end('none'), hex('12000000 1800 0100 01000000 00000000 0a0b 0000'))
 })
+
+t.test('an item is written without a request', async t => {
+  const batch = new Batch()
+  const writer = {
+    family: 'IPVS',
+    writes: () => true,
+    write: (item: number, out: { append(bytes: Uint8Array): void }) => out.append(Uint8Array.of(item)),
+  }
+  batch.begin(4)
+  batch.addItem(0x0a, writer, 0x18)
+  batch.addItem(0x0b, writer, 0x18)
+  t.same(
+    batch.end('last'),
+    hex(`11000000 1800 0100 04000000 00000000 0a 000000
+         11000000 1800 0500 05000000 00000000 0b 000000`),
+  )
+})
