@@ -110,7 +110,7 @@ export class MeshNode {
     const { variant } = await findVariant(topology.host)
     const newDrivers = (sockets: Sockets) =>
       createDrivers({ variant, ipv6: settings.ipv6 !== null, sockets, sysctls }).map(around)
-    const own = settings.ipv6 ? [addresses.inet6.bridge, addresses.inet6.host] : []
+    const own = settings.ipv6 ? [addresses.inet6.bridge, topology.addressIn('inet6')] : []
     return new MeshNode(topology, newDrivers, settings, { ...node, addresses: [...node.addresses, ...own] })
   }
 

@@ -4,12 +4,14 @@
 import t from 'tap'
 import type { HostNode } from '../../src/model/cluster.js'
 import { nodeAddress } from '../../src/planner/addresses.js'
+import { families } from '../helpers/families.js'
 import { meshCluster } from '../helpers/mesh-cluster.js'
 import { MeshNode, service } from '../helpers/mesh-node.js'
-import { clientAddress, type Topology } from '../helpers/topology.js'
+import { addresses, type Topology } from '../helpers/topology.js'
 
 t.test('a process of one of three nodes', async t => {
-  const cluster = await meshCluster(3)
+  const [, both] = families
+  const cluster = await meshCluster(3, {}, () => {}, [], both!.settings)
   t.teardown(() => cluster.destroy())
   const { topologies, records, meshes } = cluster
   const [first, second] = topologies as [Topology, Topology]
@@ -23,48 +25,54 @@ t.test('a process of one of three nodes', async t => {
       meshAddress: nodeAddress(subnet),
       state: i === 0 ? state : 'ready',
     }))
-  const endpoints = [{ address: first.address, port: 9000 }]
+  const endpoints = [{ address: records[0]!.address, port: 9000 }]
   for (const mesh of meshes) {
     mesh.services = [service('web', ['8888:80', '5353:53/udp'], { selector: null, endpoints })]
     mesh.hosts = hosts('ready')
     await mesh.pass()
   }
 
-  t.test('is reached through each, and sees the client itself', async t => {
-    for (const { address } of records) {
-      const answer = await first.ask(first.client, address, 8888)
-      t.match(answer, { name: 'process', address: clientAddress }, address)
-    }
-  })
+  for (const { name: title, family, isSix } of families) {
+    const doors = topologies.map(topology => topology.addressIn(family))
+    const { client: clientAddress, loopback } = addresses[family]
 
-  t.test('answers datagrams through each', async t => {
-    for (const [i, { address }] of records.entries()) {
-      const udp = await first.udpClient(first.client, 43_000 + i)
-      t.match(await udp.ask(address, 5353), { name: 'process' }, address)
-    }
-  })
+    t.test(`is reached through each, and sees the client itself, ${title}`, async t => {
+      for (const door of doors) {
+        const answer = await first.ask(first.client, door, 8888)
+        t.match(answer, { name: 'process', address: clientAddress }, door)
+      }
+    })
 
-  t.test('is reached by the nodes and their containers', async t => {
-    for (const topology of [first, second])
-      t.equal((await topology.ask(topology.host, '127.0.0.1', 8888)).name, 'process')
-    const caller = second.addContainer('caller')
-    t.equal((await second.ask(second.pathOf(caller), second.address, 8888)).name, 'process')
-  })
+    t.test(`answers datagrams through each, ${title}`, async t => {
+      for (const [i, door] of doors.entries()) {
+        const udp = await first.udpClient(first.client, 43_000 + i + (isSix ? 10 : 0), family)
+        t.match(await udp.ask(door, 5353), { name: 'process' }, door)
+      }
+    })
 
-  t.test('leaves with its node, and keeps what it has while the node drains', async t => {
-    const open = await first.connect(first.client, second.address, 8888)
-    two.hosts = hosts('leaving')
-    await two.pass('fast')
-    t.equal(await first.refusal(first.client, second.address, 8888), 'ECONNREFUSED')
-    t.equal(await open.say('still'), 'still')
-    open.close()
-    two.hosts = hosts(null)
-    await two.pass('fast')
-    t.equal(await first.refusal(first.client, second.address, 8888), 'ECONNREFUSED')
-    two.hosts = hosts('ready')
-    await two.pass('fast')
-    t.equal((await first.ask(first.client, second.address, 8888)).name, 'process')
-  })
+    t.test(`is reached by the nodes and their containers, ${title}`, async t => {
+      for (const topology of [first, second])
+        t.equal((await topology.ask(topology.host, loopback, 8888)).name, 'process')
+      const caller = second.addContainer('caller')
+      t.equal((await second.ask(second.pathOf(caller), second.addressIn(family), 8888)).name, 'process')
+    })
+
+    t.test(`leaves with its node, and keeps what it has while the node drains, ${title}`, async t => {
+      const door = second.addressIn(family)
+      const open = await first.connect(first.client, door, 8888)
+      two.hosts = hosts('leaving')
+      await two.pass('fast')
+      t.equal(await first.refusal(first.client, door, 8888), 'ECONNREFUSED')
+      t.equal(await open.say('still'), 'still')
+      open.close()
+      two.hosts = hosts(null)
+      await two.pass('fast')
+      t.equal(await first.refusal(first.client, door, 8888), 'ECONNREFUSED')
+      two.hosts = hosts('ready')
+      await two.pass('fast')
+      t.equal((await first.ask(first.client, door, 8888)).name, 'process')
+    })
+  }
 
   t.test('leaves nothing to repair', async t => {
     for (const mesh of meshes) t.strictSame(MeshNode.text(await mesh.pass()), [])

@@ -6,12 +6,14 @@
 import dgram from 'node:dgram'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
+import { familyOf } from '../../src/kernel/objects.js'
 import { openSocket } from '../../src/netlink/addon.js'
+import { families } from '../helpers/families.js'
 import { type MeshCluster, meshCluster, told } from '../helpers/mesh-cluster.js'
 import { type MeshNode, service } from '../helpers/mesh-node.js'
-import { clientAddress, type Topology } from '../helpers/topology.js'
+import { addresses, clientAddress, type Topology } from '../helpers/topology.js'
 
-/** Bytes on the links of all three nodes. */
+/** Bytes on the links of all three nodes; of IPv6 the tunnel takes 70. */
 const underlay = 1400
 const amount = 10_000_000
 const patience = 60
@@ -51,8 +53,10 @@ async function transfer(topology: Topology, from: string, address: string, port:
 
 /** Has a datagram of `size` bytes sent back; the first of them are lost while the size of the path is found. */
 async function echo(from: string, address: string, port: number, size: number): Promise<number> {
-  const socket = dgram.createSocket('udp4')
-  await new Promise<void>(resolve => socket.bind({ fd: openSocket('udp', '0.0.0.0', 0, from) }, resolve))
+  const four = familyOf(address) === 'inet'
+  const socket = dgram.createSocket(four ? 'udp4' : 'udp6')
+  const fd = openSocket('udp', four ? '0.0.0.0' : '::', 0, from)
+  await new Promise<void>(resolve => socket.bind({ fd }, resolve))
   const answer = new Promise<number>(resolve => socket.once('message', data => resolve(data.length)))
   const tries = async () => {
     for (let i = 0; i < patience * 10; i++) {
@@ -65,9 +69,9 @@ async function echo(from: string, address: string, port: number, size: number): 
 }
 
 async function serveEcho(path: string, port: number): Promise<dgram.Socket> {
-  const socket = dgram.createSocket('udp4')
+  const socket = dgram.createSocket('udp6')
   socket.on('message', (data, from) => socket.send(data, from.port, from.address))
-  const fd = openSocket('udp', '0.0.0.0', port, path)
+  const fd = openSocket('udp', '::', port, path)
   await new Promise<void>(resolve => socket.bind({ fd }, resolve))
   return socket
 }
@@ -90,32 +94,38 @@ async function publishOnSecond({ topologies, meshes }: MeshCluster): Promise<dgr
   return udp
 }
 
+const [, both] = families
+
 t.test('an underlay of 1,400 bytes', async t => {
-  const cluster = await meshCluster(3, { mtu: underlay - 50 }, narrow)
+  const cluster = await meshCluster(3, { mtu: underlay - 70 }, narrow, [], both!.settings)
   t.teardown(() => cluster.destroy())
   const udp = await publishOnSecond(cluster)
   t.teardown(() => udp.close())
   const [first] = cluster.topologies as [Topology]
-  const [entry, own] = cluster.records.map(({ address }) => address) as [string, string]
+  const caller = first.addContainer('caller')
 
-  t.test('10 MB go up and down through another node', async t => {
-    t.equal(await transfer(first, first.client, entry, 8888), amount)
-  })
+  for (const { name, family } of families) {
+    const [entry, own] = cluster.topologies.map(each => each.addressIn(family)) as [string, string]
+    const { loopback } = addresses[family]
 
-  t.test('10 MB go up and down through the node of the container', async t => {
-    t.equal(await transfer(first, first.client, own, 8888), amount)
-  })
+    t.test(`10 MB go up and down through another node, ${name}`, async t => {
+      t.equal(await transfer(first, first.client, entry, 8888), amount)
+    })
 
-  t.test('10 MB go up and down from a node and from a container', async t => {
-    t.equal(await transfer(first, first.host, '127.0.0.1', 8888), amount)
-    const caller = first.addContainer('caller')
-    t.equal(await transfer(first, first.pathOf(caller), entry, 8888), amount)
-  })
+    t.test(`10 MB go up and down through the node of the container, ${name}`, async t => {
+      t.equal(await transfer(first, first.client, own, 8888), amount)
+    })
 
-  t.test('datagrams larger than the tunnel carries find their size', async t => {
-    t.equal(await echo(first.client, entry, 5353, 1350), 1350, 'through another node')
-    t.equal(await echo(first.client, own, 5353, 1350), 1350, 'through the node of the container')
-  })
+    t.test(`10 MB go up and down from a node and from a container, ${name}`, async t => {
+      t.equal(await transfer(first, first.host, loopback, 8888), amount)
+      t.equal(await transfer(first, first.pathOf(caller), entry, 8888), amount)
+    })
+
+    t.test(`datagrams larger than the tunnel carries find their size, ${name}`, async t => {
+      t.equal(await echo(first.client, entry, 5353, 1350), 1350, 'through another node')
+      t.equal(await echo(first.client, own, 5353, 1350), 1350, 'through the node of the container')
+    })
+  }
 })
 
 t.test('a router between nodes that carries less than their links', async t => {
