@@ -12,14 +12,14 @@ export function createKernel(options: DriverOptions): Kernel {
 
 export function kernelOf(drivers: readonly Driver[]): Kernel {
   return {
-    async observe(places) {
+    async observe(places, signal) {
       const objects: KernelObject[] = []
       const readings = new Map<string, DestinationReading>()
       const blind = new Map<Kind, Error>()
       await Promise.all(
         drivers.map(async driver => {
           try {
-            const observation = await driver.observe(places)
+            const observation = await driver.observe(places, signal)
             for (const object of observation.objects) objects.push(object)
             for (const [key, reading] of observation.readings ?? []) readings.set(key, reading)
           } catch (reason) {
@@ -28,6 +28,8 @@ export function kernelOf(drivers: readonly Driver[]): Kernel {
           }
         }),
       )
+      // Only now: nobody shall change the kernel while some of them still look.
+      if ([...blind.values()].some(error => error === signal?.reason)) throw signal?.reason
       return { objects, readings, blind }
     },
     apply: (changes, places) => applyChanges(drivers, changes, places),

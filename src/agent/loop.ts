@@ -69,7 +69,7 @@ export class Loop {
     this.collected = options.collected
     this.store = options.store
     this.reconciler = new Reconciler(options.kernel, () => options.collected.inputs, options.plan)
-    this.runner = new Runner(kind => this.pass(kind), options.runner)
+    this.runner = new Runner((kind, signal) => this.pass(kind, signal), options.runner)
   }
 
   /** Begins to listen to the sources; passes begin when each has delivered once. */
@@ -204,13 +204,14 @@ export class Loop {
     this.ending = collected.ending
   }
 
-  private async pass(kind: PassKind): Promise<boolean> {
+  private async pass(kind: PassKind, signal: AbortSignal): Promise<boolean | null> {
     const { log } = this.options
     for (const waiter of this.waiters) waiter.began = true
     try {
       if (kind === 'full') await this.options.look()
-      const pass = await this.reconciler.pass(kind)
+      const pass = await this.reconciler.pass(kind, signal)
       await this.told(pass)
+      if (pass.gaveUp) return null
       return pass.outcomes.every(({ error }) => error === null) && pass.blind.size === 0
     } catch (error) {
       if (this.troubles.set('kernel', reasonOf(error))) log.error({ reason: reasonOf(error) }, 'pass failed')

@@ -60,9 +60,10 @@ export function createLinkDriver(sockets: Sockets): Driver {
   return {
     name: 'link',
     kinds: ['link', 'vxlan', 'address', 'neighbour', 'forwarding', 'route', 'rule'],
-    async observe(places) {
+    async observe(places, signal) {
       const readings = new Map<Place, PlaceReading>()
       for (const place of places.keys()) {
+        signal?.throwIfAborted()
         const reading = await readPlace(sockets, places, place)
         if (reading) readings.set(place, reading)
       }

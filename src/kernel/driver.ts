@@ -23,7 +23,8 @@ export interface Sight extends Observation {
 
 /** All drivers behind one face. */
 export interface Kernel {
-  observe(places: Places): Promise<Sight>
+  /** Rejects with the signal's reason where it was aborted before all was read. */
+  observe(places: Places, signal?: AbortSignal): Promise<Sight>
   /** In the order given; never throws. */
   apply(changes: readonly Change[], places: Places): Promise<Outcome[]>
 }
@@ -34,8 +35,9 @@ export interface Driver {
   /**
    * What the kernel holds of ours in these places. A place that is gone (its
    * namespace file does not open: ENOENT, EINVAL) holds nothing; any other failure throws.
+   * A driver that has much to read throws the signal's reason once it is aborted.
    */
-  observe(places: Places): Promise<Observation>
+  observe(places: Places, signal?: AbortSignal): Promise<Observation>
   /**
    * Makes the changes in the given order, in as few kernel calls as it can, and
    * tells of each what came of it. Never throws for one change's failure. Adding

@@ -7,7 +7,7 @@ import { MeshError } from '../errors.js'
 import type { Change, Outcome } from '../kernel/change.js'
 import { changeKey } from '../kernel/change.js'
 import { diff } from '../kernel/diff.js'
-import type { Kernel, Places } from '../kernel/driver.js'
+import type { Kernel, Places, Sight } from '../kernel/driver.js'
 import {
   containerPlace,
   type DestinationReading,
@@ -51,7 +51,10 @@ export interface Inputs {
 }
 
 export interface Pass {
+  /** A full pass that gave up is a fast one, which it has made. */
   readonly kind: PassKind
+  /** Whether it was to be a full one and gave up its look at the kernel. */
+  readonly gaveUp: boolean
   readonly outcomes: readonly Outcome[]
   /** Outcomes that put right what somebody else had changed in the kernel. */
   readonly repairs: readonly Outcome[]
@@ -193,23 +196,29 @@ export class Reconciler {
     return this.leaving.filter(object => object.kind === 'destination').length
   }
 
-  /** Makes one pass. Throws only if the kernel could not be read at all. */
-  async pass(kind: PassKind): Promise<Pass> {
+  /**
+   * Makes one pass. Throws only if the kernel could not be read at all. A full pass gives up where
+   * `signal` is aborted while it looks at the kernel: what it then saw would be older than the
+   * changes it is to make way for.
+   */
+  async pass(kind: PassKind, signal?: AbortSignal): Promise<Pass> {
     const started = performance.now()
     const inputs = this.inputs()
     const outcomes: Outcome[] = []
     const repairs: Outcome[] = []
     const found: KernelObject[] = []
     if (this.begun) append(outcomes, await this.fast(inputs))
-    if (kind === 'full' || !this.begun) {
-      const full = await this.full(inputs, !this.begun)
+    const isFull = kind === 'full' || !this.begun
+    const full = isFull ? await this.full(inputs, !this.begun, signal) : null
+    if (full) {
       append(outcomes, full.outcomes)
       append(repairs, full.repairs)
       append(found, full.found)
       this.blind = full.blind
     }
     return {
-      kind,
+      kind: full ? kind : 'fast',
+      gaveUp: isFull && !full,
       outcomes,
       repairs,
       found,
@@ -264,12 +273,14 @@ export class Reconciler {
     return this.apply(inputs, next, changes, leaving)
   }
 
+  /** null: it gave up while it looked. */
   private async full(
     inputs: Inputs,
     first: boolean,
-  ): Promise<Pick<Pass, 'outcomes' | 'repairs' | 'found' | 'blind'>> {
-    const places = this.places(inputs, first)
-    const observation = await this.kernel.observe(places)
+    signal?: AbortSignal,
+  ): Promise<Pick<Pass, 'outcomes' | 'repairs' | 'found' | 'blind'> | null> {
+    const observation = await this.look(inputs, first, first ? undefined : signal)
+    if (!observation) return null
     // Whoever has not seen everything once knows neither addresses nor drains.
     for (const error of first ? observation.blind.values() : []) throw error
     if (first) this.adopt(observation.objects)
@@ -290,6 +301,15 @@ export class Reconciler {
       ? []
       : outcomes.filter(({ change }) => !retried.has(changeKey(change)) && !expected.has(changeKey(change)))
     return { outcomes, repairs, found, blind: observation.blind }
+  }
+
+  private async look(inputs: Inputs, all: boolean, signal?: AbortSignal): Promise<Sight | null> {
+    try {
+      return await this.kernel.observe(this.places(inputs, all), signal)
+    } catch (error) {
+      if (signal?.aborted) return null
+      throw error
+    }
   }
 
   /** From `before` to `wanted`, with destinations retired rather than removed; adds to `wanted` those that stay. */

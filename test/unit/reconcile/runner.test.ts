@@ -1,14 +1,20 @@
 import t from 'tap'
-import { type PassKind, Runner } from '../../../src/reconcile/runner.js'
+import { type PassKind, Runner, type RunnerSettings } from '../../../src/reconcile/runner.js'
+
+interface MadePass {
+  readonly kind: PassKind
+  readonly signal: AbortSignal
+  readonly end: (good: boolean | null) => void
+}
 
 /** A runner whose passes end when the test says so. */
-function controlled(settings = { minGap: 0, resync: 60_000 }) {
-  const passes: { kind: PassKind; end: (good: boolean) => void }[] = []
+function controlled(settings: RunnerSettings = { minGap: 0, resync: 60_000, patience: 60_000 }) {
+  const passes: MadePass[] = []
   const waiting: ((pass: (typeof passes)[number]) => void)[] = []
   const runner = new Runner(
-    kind =>
-      new Promise<boolean>(resolve => {
-        const pass = { kind, end: resolve }
+    (kind, signal) =>
+      new Promise<boolean | null>(resolve => {
+        const pass = { kind, signal, end: resolve }
         passes.push(pass)
         waiting.shift()?.(pass)
       }),
@@ -35,7 +41,7 @@ t.test('it begins with a full pass and makes one at a time', async t => {
   t.equal(passes.length, 2)
 })
 
-t.test('a full mark is not lost to a fast one', async t => {
+t.test('a fast pass goes before a full one, and neither is lost to the other', async t => {
   const { runner, next } = controlled()
   const began = next()
   runner.start()
@@ -44,9 +50,66 @@ t.test('a full mark is not lost to a fast one', async t => {
   runner.mark('fast')
   const second = next()
   first.end(true)
-  t.equal((await second).kind, 'full')
+  t.equal((await second).kind, 'fast')
+  const third = next()
   ;(await second).end(true)
+  t.equal((await third).kind, 'full')
+  ;(await third).end(true)
   await runner.stop()
+})
+
+t.test('a full pass is asked to give up for a fast one, and made after it', async t => {
+  const { runner, passes, next } = controlled()
+  const began = next()
+  runner.start()
+  const first = await began
+  runner.mark('fast')
+  t.notOk(first.signal.aborted, 'the very first has to be made')
+  const second = next()
+  first.end(true)
+  ;(await second).end(true)
+  runner.mark('full')
+  const look = await next()
+  t.equal(look.kind, 'full')
+  t.notOk(look.signal.aborted)
+  runner.mark('fast')
+  t.ok(look.signal.aborted)
+  const before = next()
+  look.end(null)
+  t.equal((await before).kind, 'fast')
+  const again = next()
+  ;(await before).end(true)
+  t.equal((await again).kind, 'full')
+  ;(await again).end(true)
+  await runner.stop()
+  t.strictSame(
+    passes.map(({ kind }) => kind),
+    ['full', 'fast', 'full', 'fast', 'full'],
+  )
+})
+
+t.test('fast passes without end put a full one off only for a time', async t => {
+  const { runner, passes, next } = controlled({ minGap: 0, resync: 60_000, patience: 300 })
+  const began = next()
+  runner.start()
+  ;(await began).end(true)
+  runner.mark('full')
+  const asked = Date.now()
+  for (;;) {
+    runner.mark('fast')
+    const pass = await next()
+    runner.mark('fast')
+    if (pass.kind === 'full' && !pass.signal.aborted) {
+      t.ok(Date.now() - asked >= 300)
+      pass.end(true)
+      break
+    }
+    pass.end(pass.kind === 'full' ? null : true)
+  }
+  t.ok(passes.filter(({ kind }) => kind === 'fast').length > 1, 'until then they were made')
+  const stopping = runner.stop()
+  passes.at(-1)?.end(true)
+  await stopping
 })
 
 t.test('after a failed fast pass a full one follows long before the resync', async t => {
