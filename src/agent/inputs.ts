@@ -5,6 +5,7 @@
  */
 import { networkInterfaces } from 'node:os'
 import { isDeepStrictEqual } from 'node:util'
+import { familyOf } from '../kernel/objects.js'
 import { meshLink } from '../kernel/ownership.js'
 import type { ClusterNode, ClusterSnapshot, HostNode, Reach, RemoteContainer } from '../model/cluster.js'
 import { isServed, type Service } from '../model/service.js'
@@ -253,7 +254,7 @@ export class Collected {
         addresses: ownAddresses(),
         membership: membership && {
           ...membership,
-          peers: this.cluster.nodes.filter(peer => peer.name !== name),
+          peers: this.cluster.nodes.filter(peer => peer.name !== name && isJoined(peer, membership)),
           privateNetworks: networksOf(this.snapshot),
         },
       },
@@ -265,6 +266,11 @@ export class Collected {
 function stateOf(node: ClusterNode, reach: Reach): HostNode['state'] {
   if (reach === 'lost' || (reach === 'quiet' && !node.live)) return null
   return node.draining || reach === 'quiet' ? 'leaving' : 'ready'
+}
+
+/** Whether there can be a tunnel between them; the place of a node that is gone may be of the other family. */
+function isJoined(peer: ClusterNode, own: Pick<Membership, 'address'>): boolean {
+  return familyOf(peer.address) === familyOf(own.address)
 }
 
 const hosts = new WeakMap<ClusterNode, Map<HostNode['state'], HostNode>>()

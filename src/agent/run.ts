@@ -39,10 +39,11 @@ import { Loop } from './loop.js'
 import { MeshAgent } from './mesh-agent.js'
 import { Names } from './names.js'
 import { inContainer, requireIpv6, requirementsOf, requireRoot } from './preflight.js'
-import { join, sharingOf, tunnelMtu } from './sharing.js'
+import { join, sharingOf } from './sharing.js'
 import { absence } from './silent-nodes.js'
 import { SwarmMirror } from './swarm-mirror.js'
 import { Tunnel } from './tunnel.js'
+import { tunnelMtu } from './underlay.js'
 
 /** The node's place in the pool while there is one node only. */
 const onlyNode = 0

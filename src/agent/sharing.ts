@@ -2,8 +2,6 @@
  * Where the wanted state is kept, and with whom it is shared: a file of this machine
  * alone, or an etcd that all nodes of a cluster use.
  */
-import { readFileSync } from 'node:fs'
-import { networkInterfaces } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import type { Settings } from '../config/table.js'
@@ -11,10 +9,8 @@ import type { Sockets } from '../drivers/sockets.js'
 import { InputError, reasonOf } from '../errors.js'
 import type { Places } from '../kernel/driver.js'
 import type { KernelObject } from '../kernel/objects.js'
-import { meshLink } from '../kernel/ownership.js'
 import { type NodeRecord, subnetOfNode } from '../model/cluster.js'
 import type { Membership } from '../model/snapshot.js'
-import { getLink } from '../netlink/link.js'
 import { formerNumber } from '../planner/peers.js'
 import type { Cluster } from '../store/cluster.js'
 import { EmbeddedStore } from '../store/embedded.js'
@@ -23,6 +19,7 @@ import { EtcdClient } from '../store/etcd-client.js'
 import { EtcdCluster } from '../store/etcd-cluster.js'
 import { Replica } from '../store/etcd-replica.js'
 import type { Store } from '../store/store.js'
+import { tunnelMtu, underlay } from './underlay.js'
 
 export interface Sharing {
   readonly store: Store
@@ -30,8 +27,6 @@ export interface Sharing {
   readonly cluster: Cluster | null
 }
 
-/** What a packet in the tunnel has around it: IPv4, UDP, VXLAN and Ethernet headers, bytes. */
-const tunnelOverhead = 50
 /** Between two attempts to join, milliseconds. */
 const joinGap = 1000
 
@@ -57,46 +52,6 @@ export function sharingOf(settings: Settings): Sharing {
     store: new EtcdStore(client, replica, prefix),
     cluster: new EtcdCluster(client, replica, prefix, settings.lease),
   }
-}
-
-/** Name of the link of the default route in the text of /proc/net/route, or null. */
-export function defaultLink(routes: string): string | null {
-  for (const line of routes.split('\n').slice(1)) {
-    const [link = '', destination = '', , , , , , mask = ''] = line.split('\t')
-    if (link !== '' && Number.parseInt(destination, 16) === 0 && Number.parseInt(mask, 16) === 0) return link
-  }
-  return null
-}
-
-/** The address other nodes are told, and its link. Throws InputError when there is none. */
-function underlay(settings: Settings): { address: string; link: string } {
-  const links = Object.entries(networkInterfaces()).flatMap(([link, list]) =>
-    (list ?? [])
-      .filter(({ family, internal }) => family === 'IPv4' && !internal && link !== meshLink)
-      .map(({ address }) => ({ link, address })),
-  )
-  const wanted = settings.nodeAddress
-  const route = wanted ? null : defaultLink(readFileSync('/proc/net/route', 'utf8'))
-  const found = links.find(({ link, address }) => (wanted ? address === wanted : link === route))
-  if (found) return found
-  throw new InputError(
-    'node-address',
-    wanted ?? '',
-    wanted
-      ? 'no link of this node has that address'
-      : 'this node has no default route to choose its address by',
-    `write one of ${links.map(({ address }) => address).join(', ')}`,
-  )
-}
-
-/**
- * Largest packet that the tunnel carries now, bytes: the setting, or what the link to the
- * other nodes leaves room for. Throws InputError when there is no such link.
- */
-export async function tunnelMtu(settings: Settings, sockets: Sockets, places: Places): Promise<number> {
-  const { link } = underlay(settings)
-  const [reading] = await sockets.use('route', places, 'host', connection => connection.get(getLink(link)))
-  return Math.min(settings.mtu, (reading?.mtu ?? 1500) - tunnelOverhead)
 }
 
 /** A node's place in the cluster, as far as it does not change while the agent runs. */

@@ -6,6 +6,7 @@ import { hostname } from 'node:os'
 import { z } from 'zod'
 import {
   domain,
+  nodeAddress,
   nodeName,
   pool,
   pool6,
@@ -309,8 +310,8 @@ export const table = {
     'node-address',
     'ADDRESS',
     '',
-    z.union([z.literal('').transform(() => null), z.ipv4('not an IPv4 address; write one, as in 10.0.0.1')]),
-    'address of this node at which the other nodes reach it; without it the agent chooses one',
+    nodeAddress,
+    'address of this node at which other nodes reach it, IPv4 or IPv6 on all; without it one is chosen',
   ),
   lease: setting(
     sharing,

@@ -7,7 +7,7 @@ import { Address4, Address6 } from 'ip-address'
 import { z } from 'zod'
 import { InputError } from '../errors.js'
 import type { ReservedPort } from '../model/conflicts.js'
-import { type PortRange, parsePortSpec } from '../model/ports.js'
+import { type PortRange, parsePortSpec, plainIPv6 } from '../model/ports.js'
 
 export function wholeNumber(least: number, most: number, unit: string) {
   const remedy = `give a whole number ${unit && `of ${unit} `}from ${least} to ${most}`
@@ -99,6 +99,16 @@ export const socketAddress = z.string().transform((text, context) => {
     code: 'custom',
     message: 'not an address and a port; write ADDRESS:PORT, as in 127.0.0.1:9378, or off',
   })
+  return z.NEVER
+})
+
+/** An address of one machine, in its plain form; '' is null. */
+export const nodeAddress = z.string().transform((text, context) => {
+  if (text === '') return null
+  const address = isIP(text) === 6 ? plainIPv6(text) : isIP(text) === 4 ? text : null
+  if (address !== null && !/^(fe[89ab]|ff)/.test(address)) return address
+  const problem = address === null ? 'not an address' : 'not an address that is good beyond one link'
+  context.addIssue({ code: 'custom', message: `${problem}; write one, as in 10.0.0.1 or fd00::1` })
   return z.NEVER
 })
 

@@ -58,7 +58,7 @@ export interface VxlanObject {
   readonly vni: number
   /** UDP port of all nodes, 1–65535; 0: observed with options of other people's choice. */
   readonly port: number
-  /** This node's IPv4 address in the underlay. */
+  /** This node's address in the underlay. */
   readonly local: string
   /** `02:4d:00:00:00:01`, small letters. */
   readonly mac: string
@@ -83,7 +83,7 @@ export interface ForwardingObject {
   readonly link: string
   /** Small letters. */
   readonly mac: string
-  /** The node's IPv4 address in the underlay. */
+  /** The node's address in the underlay. */
   readonly destination: string
 }
 

@@ -16,7 +16,7 @@ export interface NodeRecord {
   readonly number: number
   /** Its share of the pool, `10.254.3.0/24`. */
   readonly subnet: string
-  /** IPv4 address at which other nodes reach it, outside the mesh. */
+  /** Address at which other nodes reach it, outside the mesh; of one family on all nodes. */
   readonly address: string
   /** null: its mesh is of IPv4 alone. */
   readonly ipv6: NodeIpv6 | null
@@ -50,7 +50,7 @@ export type Reach = 'reached' | 'quiet' | 'lost'
 export interface HostNode {
   /** Name of the node. */
   readonly name: string
-  /** IPv4 address at which other nodes reach it, outside the mesh. */
+  /** Address at which other nodes reach it, outside the mesh. */
   readonly address: string
   /** Its own IPv4 address in the mesh. */
   readonly meshAddress: string

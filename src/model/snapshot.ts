@@ -51,12 +51,12 @@ export interface Node {
 export interface Membership {
   /** 1–65535, unique in the cluster. */
   readonly number: number
-  /** IPv4 address at which the other nodes reach it. */
+  /** Address at which the other nodes reach it. */
   readonly address: string
   /** VXLAN network identifier, 1–16777215, and UDP port, the same on all nodes. */
   readonly vni: number
   readonly port: number
-  /** Bytes; MTU of the tunnel: that of the underlay less 50. */
+  /** Bytes; MTU of the tunnel: that of the underlay less 50, or 70 where that is IPv6. */
   readonly mtu: number
   readonly peers: readonly NodeRecord[]
   /**

@@ -3,6 +3,7 @@
  * kind `vxlan`, written as the mesh wants its own and read from anybody's.
  */
 import { attributes, binary, flag, ipv4, u8, u16be, u32 } from './attributes.js'
+import { familyOf, inet, ip } from './ip.js'
 
 /** IFLA_VXLAN_*, linux/if_link.h. */
 const vxlanAttributes = attributes({
@@ -13,6 +14,7 @@ const vxlanAttributes = attributes({
   learning: [7, u8], // IFLA_VXLAN_LEARNING   the kernel's own choice is 1
   port: [15, u16be], // IFLA_VXLAN_PORT       network order
   remote6: [16, binary], // IFLA_VXLAN_GROUP6
+  local6: [17, ip], // IFLA_VXLAN_LOCAL6
   groupPolicy: [23, flag], // IFLA_VXLAN_GBP  the packet's mark travels along, 16 bits of it
   external: [25, u8], // IFLA_VXLAN_COLLECT_METADATA
 })
@@ -22,14 +24,14 @@ export interface VxlanConfiguration {
   readonly vni: number
   /** UDP port, 1–65535. */
   readonly port: number
-  /** Source address of what is sent, and the one that is listened on. */
+  /** Source address of what is sent, and the one that is listened on; of IPv4 or IPv6, as those of the other nodes. */
   readonly local: string
 }
 
 export interface VxlanReading {
   readonly vni: number
   readonly port: number
-  /** null: any, or an IPv6 address. */
+  /** null: any. */
   readonly local: string | null
   /** Whether it learns where MACs are from what arrives. */
   readonly learning: boolean
@@ -41,7 +43,8 @@ export interface VxlanReading {
 
 /** A device with group policy, without learning and without a default destination. */
 export function encodeVxlan({ vni, port, local }: VxlanConfiguration): Buffer {
-  return vxlanAttributes.encode({ vni, local, learning: 0, port, groupPolicy: true })
+  const source = familyOf(local) === inet ? { local } : { local6: local }
+  return vxlanAttributes.encode({ vni, ...source, learning: 0, port, groupPolicy: true })
 }
 
 export function decodeVxlan(data: Buffer): VxlanReading {
@@ -49,7 +52,7 @@ export function decodeVxlan(data: Buffer): VxlanReading {
   return {
     vni: values.vni ?? 0,
     port: values.port ?? 0,
-    local: values.local ?? null,
+    local: values.local ?? values.local6 ?? null,
     learning: values.learning === 1,
     groupPolicy: values.groupPolicy === true,
     byEntriesOnly:

@@ -23,10 +23,14 @@ export interface AddressSets {
   readonly neighbour: string
   /** Addresses of endpoints that the mesh does not own, sandbox. */
   readonly external: string
+  /** Addresses at which the other nodes are reached outside the mesh, host. */
+  readonly nodes: string
   /** Networks of the node's containers that other nodes may use too, sandbox. */
   readonly private: string
   /** Ports of VIPs that lead to one virtual service together → its fwmark, sandbox. */
   readonly vip: string
+  /** Ports of VIPs where nobody takes connections, sandbox. */
+  readonly refused: string
   /** Ports of endpoints that are called at their own mesh addresses, sandbox. */
   readonly direct: string
   /** VIPs, and addresses of such endpoints, that only some may call, sandbox. */
@@ -41,8 +45,10 @@ function setsOf(suffix: '' | '6'): AddressSets {
     hairpin: `${setPrefix}hairpin${suffix}`,
     neighbour: `${setPrefix}neighbour${suffix}`,
     external: `${setPrefix}external${suffix}`,
+    nodes: `${setPrefix}nodes${suffix}`,
     private: `${setPrefix}private${suffix}`,
     vip: `${setPrefix}vip${suffix}`,
+    refused: `${setPrefix}refused${suffix}`,
     direct: `${setPrefix}direct${suffix}`,
     scoped: `${scopeSets.scoped}${suffix}`,
     allowed: `${scopeSets.allowed}${suffix}`,
@@ -50,9 +56,6 @@ function setsOf(suffix: '' | '6'): AddressSets {
 }
 
 export const addressSets: Readonly<Record<Family, AddressSets>> = { inet: setsOf(''), inet6: setsOf('6') }
-
-/** Underlay addresses of the other nodes, host. */
-export const nodeSet = `${setPrefix}nodes`
 
 export const chains = {
   dnat: 'MESH-DNAT',

@@ -9,13 +9,13 @@
  * again, and a rule per node leads marked packets to the sandbox of that number (way-back.ts).
  * By what addresses a node calls the endpoints of others is in passage.ts.
  */
-import type { KernelObject } from '../kernel/objects.js'
+import { familyOf, type KernelObject } from '../kernel/objects.js'
 import { overlayLink } from '../kernel/ownership.js'
 import type { NodeRecord } from '../model/cluster.js'
 import { offsetIn } from '../model/ipv4.js'
 import type { Membership } from '../model/snapshot.js'
 import { sandboxAddress } from './addresses.js'
-import { nodeSet } from './names.js'
+import { addressSets } from './names.js'
 import { entry, route, set } from './objects.js'
 import type { Passage } from './passage.js'
 import { ofFamily, type Stack, type Stacks } from './stack.js'
@@ -45,8 +45,9 @@ export function formerNumber(objects: Iterable<KernelObject>): number | null {
 /** The device itself, and the sources that must not be seen by other nodes' containers. */
 export function planTunnel(membership: Membership, stacks: Stacks): KernelObject[] {
   const { number, address, vni, port, mtu, privateNetworks } = membership
+  const underlay = familyOf(address)
   return [
-    set('host', nodeSet, 'hash:ip'),
+    set('host', addressSets[underlay].nodes, 'hash:ip', false, underlay),
     {
       kind: 'vxlan',
       place: 'mesh',
@@ -97,7 +98,7 @@ export function planPeer(
 ): KernelObject[] {
   const mac = tunnelMac(peer.number)
   return [
-    entry('host', nodeSet, peer.address),
+    entry('host', addressSets[familyOf(peer.address)].nodes, peer.address),
     { kind: 'forwarding', place: 'mesh', link: overlayLink, mac, destination: peer.address },
     ...stacks.flatMap(stack => ways(peer, mac, stack, passages.get(stack)!)),
   ]

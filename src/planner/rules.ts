@@ -3,10 +3,10 @@
  * port as with ten thousand, but for one more for each alias. Text as iptables-save
  * prints it. Pure.
  */
-import type { KernelObject, Place, Table } from '../kernel/objects.js'
+import { familyOf, type KernelObject, type Place, type Table } from '../kernel/objects.js'
 import { meshLink, overlayLink, uplink } from '../kernel/ownership.js'
 import type { Membership } from '../model/snapshot.js'
-import { chains, mappedProtocols, nodeSet, portSet } from './names.js'
+import { chains, mappedProtocols, portSet } from './names.js'
 import { chain, jump } from './objects.js'
 import type { Passage } from './passage.js'
 import { ofFamily, refusals, type Stack } from './stack.js'
@@ -59,20 +59,20 @@ function aliasRule(sandbox: string, { unit, alias }: AliasOf, stack: Stack): str
 /** What a node of a cluster does with packets of other nodes, chain by chain. */
 function clusterRules(
   sandbox: string,
-  { number, port }: Membership,
+  { number, port, address }: Membership,
   { family, sets }: Stack,
   { range }: Passage,
   pool: string,
 ) {
   const vxlan = `-p udp -m udp --dport ${port}`
-  // The tunnel's own packets are IPv4, whatever they carry.
+  // The tunnel's own packets are of the family of the nodes' addresses, whatever they carry.
   const tunnel = [
-    `${vxlan} -m set --match-set ${nodeSet} src -j ACCEPT`,
+    `${vxlan} -m set --match-set ${sets.nodes} src -j ACCEPT`,
     // Whoever is no node of the mesh has nothing to send into it.
     `${vxlan} -j DROP`,
   ]
   return {
-    input: family === 'inet' ? tunnel : [],
+    input: family === familyOf(address) ? tunnel : [],
     mark: [
       // The mark that arrives is the entry node's number. It is kept with the connection, that of
       // the newest packet, since nodes may share a passage, and taken off the packet, or the

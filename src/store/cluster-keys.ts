@@ -13,7 +13,10 @@ import type { NodeRecord, RemoteContainer } from '../model/cluster.js'
 import type { OwnContainer } from './cluster.js'
 import type { KeyValue } from './etcd-wire.js'
 
-const address = z.ipv4()
+/** Of a container, in the mesh. */
+const meshAddress = z.ipv4()
+/** Of a node, outside of it. */
+const address = z.union([z.ipv4(), z.ipv6()])
 
 const placeForm = z.object({
   number: z.int().min(1).max(65535),
@@ -32,7 +35,7 @@ const aliveForm = z.object({
 const containerForm = z.object({
   name: z.string(),
   labels: z.record(z.string(), z.string()),
-  address,
+  address: meshAddress,
   state: z.enum(['ready', 'starting', 'unhealthy', 'paused', 'leaving']),
 })
 const poolForm = z.object({

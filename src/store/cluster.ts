@@ -9,7 +9,7 @@ import type { Fence } from './store.js'
 /** What a node asks for when it joins. */
 export interface Claim {
   readonly name: string
-  /** IPv4 address at which other nodes reach it. */
+  /** Address at which other nodes reach it, of the same family on every node. */
   readonly address: string
   /** `10.254.0.0/16`; the same on every node. */
   readonly pool: string

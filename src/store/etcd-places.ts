@@ -2,6 +2,7 @@
  * Places of nodes in etcd: claimed, marked as draining, given back. Each by one
  * transaction, so that a number and its subnet never have two nodes.
  */
+import { isIPv6 } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { InputError, MeshError } from '../errors.js'
 import { type NodeRecord, nodesInPool, subnetOfNode } from '../model/cluster.js'
@@ -68,7 +69,7 @@ export async function claimPlace(client: EtcdClient, keys: ClusterKeys, claimant
   }
 }
 
-/** What stands in the way of a claim: another live node of this name or address. */
+/** What stands in the way of a claim: another live node of this name or address, or one at an address of the other family. */
 function holderOf(keys: ClusterKeys, entries: Entries, { name, address }: Claim): InputError | null {
   for (const [key, entry] of entries) {
     if (!key.startsWith(keys.alives)) continue
@@ -87,6 +88,13 @@ function holderOf(keys: ClusterKeys, entries: Entries, { name, address }: Claim)
         address,
         `the live node ${other} has this address`,
         'give each node an address of its own',
+      )
+    if (other !== name && there && isIPv6(there) !== isIPv6(address))
+      return new InputError(
+        'node-address',
+        address,
+        `the live node ${other} is reached at ${there}, and a tunnel is of one family`,
+        'give every node one of the same family; a node that has another leaves by `meshctl clean`',
       )
   }
   return null

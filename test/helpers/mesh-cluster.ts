@@ -14,17 +14,18 @@ function ipv6Of({ ipv6, vipPool6 = null }: Partial<PlanSettings>): NodeIpv6 | nu
   return ipv6 ? { pool: ipv6.pool, vipPool: vipPool6 } : null
 }
 
-/** Records of the nodes as every one of them sees them; `numbers`: 1 … count unless given. */
+/** Records of the nodes, which reach one another in IPv6 where they have it, as every one of them sees them; `numbers`: 1 … count unless given. */
 export function recordsOf(
   topologies: readonly Topology[],
   numbers: readonly number[],
   settings: Partial<PlanSettings>,
 ): NodeRecord[] {
-  return topologies.map(({ address }, i) => ({
+  const family = settings.ipv6 ? 'inet6' : 'inet'
+  return topologies.map((topology, i) => ({
     name: `node${i + 1}`,
     number: numbers[i] ?? i + 1,
     subnet: `10.254.${i}.0/24`,
-    address,
+    address: topology.addressIn(family),
     ipv6: ipv6Of(settings),
   }))
 }
@@ -45,7 +46,7 @@ export function nodeOf(
       address: record.address,
       vni: 4097,
       port: 8473,
-      mtu: 1450,
+      mtu: record.address.includes(':') ? 1430 : 1450,
       peers: all.filter(other => other !== record),
       privateNetworks: ['172.17.0.0/16', 'fd17::/64'],
       ...membership,

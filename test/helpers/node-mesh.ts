@@ -58,7 +58,7 @@ export class NodeMesh {
     return runIn(this.host, command.split(' '))
   }
 
-  /** Destinations of a published port; none if it has no virtual service. */
+  /** Destinations of a published port, those of IPv4; none if it has no virtual service. */
   destinations(port: number, protocol: 'tcp' | 'udp' = 'tcp'): Destination[] {
     const text = runInNamespace(this.sandbox, () => readFileSync('/proc/thread-self/net/ip_vs', 'utf8'))
     const mark = fwmarkOf(protocol, port).toString(16).toUpperCase().padStart(8, '0')
@@ -67,7 +67,7 @@ export class NodeMesh {
     for (const line of text.split('\n')) {
       const [first = '', second = '', , weight, active, inactive] = line.trim().split(/\s+/)
       if (first !== '->') ours = first === 'FWM' && second === mark
-      else if (ours && second.includes(':')) {
+      else if (ours && !second.startsWith('[') && second.includes(':')) {
         const [address = '', hexPort = ''] = second.split(':')
         found.push({
           address: addressOf(address),

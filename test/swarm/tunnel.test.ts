@@ -10,7 +10,7 @@ import { join } from 'node:path'
 import t from 'tap'
 import { openSocket } from '../../src/netlink/addon.js'
 import { ask } from '../helpers/clients.js'
-import { type Node, outside, type Running, startNodes } from '../helpers/lab.js'
+import { must, type Node, outside, type Running, startNodes } from '../helpers/lab.js'
 import { NodeMesh } from '../helpers/node-mesh.js'
 import { sendFrames } from '../helpers/tunnel-frames.js'
 import { waitFor } from '../helpers/wait.js'
@@ -46,7 +46,8 @@ t.afterEach(t => {
 })
 await waitFor(async () => (await fetch(`${endpoint}/health`)).ok, 'etcd', 30)
 // One after the other, for the numbers and subnets to be those of their names.
-for (const node of nodes) agents.push(await node.startAgent('--store', 'etcd', '--etcd-endpoints', endpoint))
+const sharing = ['--store', 'etcd', '--etcd-endpoints', endpoint]
+for (const node of nodes) agents.push(await node.startAgent(...sharing))
 
 t.test('a process of one node answers through both, and sees the client', async t => {
   const seen: string[] = []
@@ -54,7 +55,7 @@ t.test('a process of one node answers through both, and sees the client', async 
     seen.push(socket.remoteAddress?.replace('::ffff:', '') ?? '')
     socket.on('error', () => {}).end(`HTTP/1.1 200 OK\r\n\r\nprocess 192.0.2.1:1 9000\n`)
   })
-  await new Promise<void>(done => server.listen({ fd: openSocket('tcp', '0.0.0.0', 9000, first.host) }, done))
+  await new Promise<void>(done => server.listen({ fd: openSocket('tcp', '::', 9000, first.host) }, done))
   closing.push(() => server.close())
   const { service } = await first.client.publish(
     {
@@ -66,7 +67,7 @@ t.test('a process of one node answers through both, and sees the client', async 
   )
   t.match(service.endpoints, [{ address: '10.254.0.2', port: 9000, state: 'ready' }])
   await second.settled(9100, 1)
-  t.match(second.destinations(9100), [{ address: '10.254.0.2', port: 9000 }])
+  t.match(second.destinations(9100), [{ address: '240.2.0.2', port: 9000 }], 'by an address of its own')
   for (const { address } of nodes)
     t.equal((await ask(`http://${address}:9100/`)).container, 'process', `through ${address}`)
   t.same(seen, [outside, outside])
@@ -110,4 +111,33 @@ t.test('damage done in the tunnel is told of where it arrives', async t => {
   )
   t.match(message, /wrong checksums .* ethtool -K mesh-vxlan tx off/)
   t.match((await second.client.status()).troubles, [], 'whoever sends it cannot know')
+})
+
+t.test('nodes that have nothing but IPv6 between them', async t => {
+  const sixOf = (node: Node) => `fd77::${node.name.replace('node', '')}`
+  for (const node of nodes) await node.must('ip', 'addr', 'add', `${sixOf(node)}/64`, 'dev', 'eth0', 'nodad')
+  await must(['ip', 'addr', 'add', 'fd77::254/64', 'dev', 'br0', 'nodad'])
+  const flags = (node: Node) => [...sharing, '--ipv6', 'on', '--node-address', sixOf(node)]
+  const leave = async (node: Node, agent: Running) => {
+    t.equal((await node.meshctl('clean')).status, 0)
+    await agent.ended
+  }
+  await leave(one, agents[0]!)
+  const { status, stderr } = await one.exec('node', 'dist/src/cli/meshd.js', ...flags(one))
+  t.equal(status, 2)
+  t.match(stderr, /node-address "fd77::1": the live node node2 is reached at 192\.168\.77\.2/)
+  await leave(two, agents[1]!)
+  for (const node of nodes) agents.push(await node.startAgent(...flags(node)))
+  for (const { client } of [first, second])
+    await waitFor(async () => (await client.status()).lastPass !== null, 'the first pass', 60)
+  await first.client.publish({ service: 'six', ports: ['9101:9000'], endpoints: ['node:9000'] }, 60)
+  await second.settled(9101, 1)
+  for (const node of nodes) t.equal((await ask(`http://[${sixOf(node)}]:9101/`)).container, 'process')
+  t.equal((await ask(`http://${two.address}:9101/`)).container, 'process', 'IPv4 goes through it too')
+  const [mine] = await first.client.nodes()
+  t.match(mine, { address: sixOf(one), reach: 'reached' })
+  const sandbox = (command: string) => second.inSandbox(command)
+  t.match(sandbox('bridge fdb show dev mesh-vxlan'), /02:6d:65:00:00:01 dst fd77::1 /)
+  t.match(sandbox('ip -d link show mesh-vxlan'), / mtu 1430 .* local fd77::2 /s)
+  t.same((await first.client.status()).troubles, [])
 })

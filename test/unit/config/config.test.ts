@@ -228,7 +228,14 @@ t.test('bad input names the place, the value and the remedy', async t => {
       '--etcd-prefix "mesh": not a prefix; begin it with / and use letters, digits, "_", "." and "-"',
     ],
     [['--etcd-ca', 'ca.pem'], '--etcd-ca "ca.pem": not an absolute path; begin it with /'],
-    [['--node-address', 'eth0'], '--node-address "eth0": not an IPv4 address; write one, as in 10.0.0.1'],
+    [
+      ['--node-address', 'eth0'],
+      '--node-address "eth0": not an address; write one, as in 10.0.0.1 or fd00::1',
+    ],
+    [
+      ['--node-address', 'fe80::1'],
+      '--node-address "fe80::1": not an address that is good beyond one link; write one, as in 10.0.0.1 or fd00::1',
+    ],
     [['--lease', '0'], '--lease "0": outside 1–600; give a whole number of seconds from 1 to 600'],
     [['--iptables', 'ebtables'], '--iptables "ebtables": not one of the choices; write auto, legacy or nft'],
     [

@@ -101,6 +101,17 @@ t.test('a VXLAN device is read with what others set on it', async t => {
   })
 })
 
+t.test('a tunnel in IPv6 has its own address in another attribute', async t => {
+  const data = encodeVxlan({ vni: 1, port: 8473, local: 'fd77::1' })
+  t.same(
+    data,
+    hex(
+      '0800 0100 01000000  0500 0700 00 000000  0600 0f00 2119 0000  1400 1100 fd770000000000000000000000000001  0400 1700',
+    ),
+  )
+  t.match(decodeVxlan(data), { local: 'fd77::1', port: 8473, groupPolicy: true, byEntriesOnly: true })
+})
+
 function nest(type: number, value: Buffer): Buffer {
   const header = Buffer.alloc(4)
   header.writeUInt16LE(value.length + 4, 0)
