@@ -23,7 +23,7 @@ export const roomyNode: Node = {
 
 /** `each` containers, up to 15, for each of `count` services, up to 16,384; no two have one address. */
 export function remoteContainers(services: readonly Service[], each: number): RemoteContainer[] {
-  return services.flatMap(({ name }, i) =>
+  const containers = services.flatMap(({ name }, i) =>
     Array.from({ length: each }, (_, k): RemoteContainer => {
       const offset = (i << 4) + k + 1
       const address = `10.${64 + (offset >> 16)}.${(offset >> 8) & 255}.${offset & 255}`
@@ -38,6 +38,8 @@ export function remoteContainers(services: readonly Service[], each: number): Re
       }
     }),
   )
+  // As they come from the store: texts put together here from pieces would keep those too.
+  return JSON.parse(JSON.stringify(containers)) as RemoteContainer[]
 }
 
 /** `count` services of one published port each. */

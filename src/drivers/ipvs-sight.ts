@@ -25,7 +25,7 @@ import {
   type ServiceKey,
 } from '../netlink/ipvs.js'
 import { destinationObject, serviceObject } from './ipvs-objects.js'
-import { configurationOf, keysOfPart, linesOf, type Part, partsOf, readingOf } from './ipvs-table.js'
+import { configurationOf, keysOfPart, linesOf, type Part, partsOf, readingOf, unused } from './ipvs-table.js'
 
 /** Every virtual service is asked for once in so many observations. */
 export const rounds = 15
@@ -38,8 +38,6 @@ interface Seen {
   readonly number: number
   readonly keysOfPart: readonly string[]
   readonly destinations: readonly DestinationObject[]
-  /** Keys of the destinations. */
-  readonly keys: readonly string[]
   /** The destinations' forwarding methods; null: masquerade, all of them. */
   readonly methods: readonly ForwardingMethod[] | null
   readings: readonly DestinationReading[]
@@ -64,7 +62,11 @@ export class IpvsSight {
     }
   }
 
-  /** `readTable`: reads /proc/net/ip_vs of the namespace that the connection is in. */
+  /**
+   * `readTable`: reads /proc/net/ip_vs of the namespace that the connection is in. Readings are told
+   * of destinations that drain and of those with connections; of a hundred thousand others there is
+   * nothing to tell.
+   */
   async observe(
     connection: NetlinkConnection,
     readTable: (into: ArrayBufferLike) => Promise<Buffer>,
@@ -104,9 +106,11 @@ export class IpvsSight {
     const readings = new Map<string, DestinationReading>()
     for (const { match } of found) {
       const seen = this.seen.get(keyOfVirtualService(match))!
-      for (let i = 0; i < seen.keys.length; i++) {
-        objects.push(seen.destinations[i]!)
-        readings.set(seen.keys[i]!, seen.readings[i]!)
+      for (let i = 0; i < seen.destinations.length; i++) {
+        const destination = seen.destinations[i]!
+        const reading = seen.readings[i]!
+        objects.push(destination)
+        if (reading !== unused || destination.weight === 0) readings.set(keyOf(destination), reading)
       }
     }
     if (timeouts) objects.push({ kind: 'timeouts', ...timeouts })
@@ -119,7 +123,6 @@ export class IpvsSight {
       number: before?.number ?? this.made++,
       keysOfPart: before?.keysOfPart ?? keysOfPart(match),
       destinations,
-      keys: destinations.map(keyOf),
       methods: answers.every(({ forwardingMethod }) => forwardingMethod === 'masquerade')
         ? null
         : answers.map(({ forwardingMethod }) => forwardingMethod),

@@ -132,9 +132,9 @@ export function configurationOf(
   return `${formatAddress(address)}:${hex(port, 4)} ${methods[method]} ${weight}`
 }
 
-const unused: DestinationReading = { active: 0, inactive: 0 }
-
 /** One object for all destinations without connections: there may be a hundred thousand. */
+export const unused: DestinationReading = { active: 0, inactive: 0 }
+
 export function readingOf(active: number, inactive: number): DestinationReading {
   return active === 0 && inactive === 0 ? unused : { active, inactive }
 }

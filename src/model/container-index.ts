@@ -1,7 +1,7 @@
 /**
  * Containers by their labels. Pure.
  */
-import type { Selectable } from './container.js'
+import type { Container, Selectable } from './container.js'
 import { matchesByName } from './names.js'
 import { matches } from './selector.js'
 import { composeServiceLabel, containerNameLabel, type Service, swarmServiceLabel } from './service.js'
@@ -22,32 +22,37 @@ function tagsOfService({ selector, name }: Service): readonly Tag[] {
   return [swarmServiceLabel, composeServiceLabel, containerNameLabel].map(label => [label, shortName])
 }
 
-/** Things by tags. */
-class ByTag<Item> {
-  private readonly byLabel = new Map<string, Map<string, Item[]>>()
+/** Things by tags. Most tags, the names among them, are one thing's alone: it needs no list. */
+class ByTag<Item extends object | number> {
+  private readonly byLabel = new Map<string, Map<string, Item | Item[]>>()
 
   /** `order`: by which what carries one tag is kept; without it as it came. */
   constructor(private readonly order: ((a: Item, b: Item) => number) | null = null) {}
 
   file([label, value]: Tag, item: Item): void {
-    const byValue = this.byLabel.get(label) ?? new Map<string, Item[]>()
+    const byValue = this.byLabel.get(label) ?? new Map<string, Item | Item[]>()
     this.byLabel.set(label, byValue)
     const filed = byValue.get(value)
-    if (!filed) byValue.set(value, [item])
-    else filed.splice(this.placeIn(filed, item), 0, item)
+    if (filed === undefined) byValue.set(value, item)
+    else {
+      const list = Array.isArray(filed) ? filed : [filed]
+      list.splice(this.placeIn(list, item), 0, item)
+      byValue.set(value, list)
+    }
   }
 
   remove([label, value]: Tag, item: Item): void {
     const byValue = this.byLabel.get(label)
     const filed = byValue?.get(value)
-    if (!byValue || !filed) return
-    const at = filed.indexOf(item)
-    if (at >= 0) filed.splice(at, 1)
-    if (filed.length === 0) byValue.delete(value)
+    if (!byValue || filed === undefined) return
+    const left = (Array.isArray(filed) ? filed : [filed]).filter(each => each !== item)
+    if (left.length === 0) byValue.delete(value)
+    else byValue.set(value, left.length === 1 ? left[0]! : left)
   }
 
   get([label, value]: Tag): readonly Item[] {
-    return this.byLabel.get(label)?.get(value) ?? []
+    const filed = this.byLabel.get(label)?.get(value) ?? []
+    return Array.isArray(filed) ? filed : [filed]
   }
 
   private placeIn(list: readonly Item[], item: Item): number {
@@ -65,7 +70,6 @@ class ByTag<Item> {
 
 /** Finds the containers of a service without walking all of them. */
 export class ContainerIndex<Item extends Selectable> {
-  private readonly known = new Map<string, Item>()
   private readonly byTag: ByTag<Item>
 
   /** `order`: in which containers are found; without it as they were added. */
@@ -74,17 +78,11 @@ export class ContainerIndex<Item extends Selectable> {
     for (const container of containers) this.add(container)
   }
 
-  get byId(): ReadonlyMap<string, Item> {
-    return this.known
-  }
-
   add(container: Item): void {
-    this.known.set(container.id, container)
     for (const tag of tagsOf(container)) this.byTag.file(tag, container)
   }
 
   remove(container: Item): void {
-    if (this.known.get(container.id) === container) this.known.delete(container.id)
     for (const tag of tagsOf(container)) this.byTag.remove(tag, container)
   }
 
@@ -104,6 +102,16 @@ export class ContainerIndex<Item extends Selectable> {
     for (const tag of tagsOfService(service))
       for (const container of this.byTag.get(tag)) if (matchesByName(container, name)) found.add(container)
     return [...found]
+  }
+}
+
+/** The same for containers that are also found by their id. */
+export class OwnContainerIndex extends ContainerIndex<Container> {
+  readonly byId: ReadonlyMap<string, Container>
+
+  constructor(containers: readonly Container[]) {
+    super(containers)
+    this.byId = new Map(containers.map(container => [container.id, container]))
   }
 }
 

@@ -6,7 +6,7 @@ import { isDeepStrictEqual } from 'node:util'
 import { type Caller, callersByScope, callersIn, createScopes } from './callers.js'
 import type { HostNode, RemoteContainer } from './cluster.js'
 import type { Container, Selectable } from './container.js'
-import { ContainerIndex, ServiceIndex } from './container-index.js'
+import { ContainerIndex, OwnContainerIndex, ServiceIndex } from './container-index.js'
 import { differences } from './differences.js'
 import {
   type Candidate,
@@ -96,7 +96,7 @@ class Merge {
   private hosts: readonly HostNode[] = noHosts
 
   next(...[services, snapshot, node, remote = [], hosts = noHosts]: MergeInputs): Mesh {
-    const index = new ContainerIndex(snapshot.containers)
+    const index = new OwnContainerIndex(snapshot.containers)
     const places = this.touched(services, snapshot, node, remote, hosts)
     const found = new Map<number, MeshService>()
     for (const place of places) {
@@ -178,7 +178,7 @@ class Merge {
     for (const place of local) this.local.add(place)
   }
 
-  private endpointsOf(service: Service, index: ContainerIndex<Container>, node: Node): readonly Endpoint[] {
+  private endpointsOf(service: Service, index: OwnContainerIndex, node: Node): readonly Endpoint[] {
     const given =
       this.fixed.get(service) ??
       service.endpoints.flatMap(each => fixedEndpoint(each, node, this.hosts) ?? [])
@@ -197,7 +197,7 @@ class Merge {
   }
 
   /** Those of this node, which are given anew each time; one that is as it was is the same object. */
-  private attachments(index: ContainerIndex<Container>): Attachment[] {
+  private attachments(index: OwnContainerIndex): Attachment[] {
     const next = new Map<string, Attachment>()
     const attach = ({ id, pid, addresses, networks }: Container) => {
       if (!next.has(id)) next.set(id, { id, pid, addresses, networks, udpPorts: [] })
@@ -222,10 +222,7 @@ class Merge {
   }
 
   /** Services with scopes that have other callers now. */
-  private withCallers(
-    index: ContainerIndex<Container>,
-    attached: ReadonlySet<string>,
-  ): Map<number, MeshService> {
+  private withCallers(index: OwnContainerIndex, attached: ReadonlySet<string>): Map<number, MeshService> {
     const changed = new Map<number, MeshService>()
     if (this.scoped.length === 0) return changed
     const byScope = callersByScope(
