@@ -6,6 +6,7 @@
 import { configure } from '../config/config.js'
 import { helpText } from '../config/help.js'
 import { MeshError, reasonOf } from '../errors.js'
+import { compileLate } from './compiler.js'
 import { packageVersion } from './version.js'
 
 try {
@@ -15,6 +16,7 @@ try {
   for (const warning of warnings) process.stderr.write(`meshd: warning: ${warning}\n`)
   if (settings) {
     // Loaded last: help and complaints need neither Docker's client nor the addon.
+    compileLate()
     const { runAgent } = await import('../agent/run.js')
     await runAgent(settings, packageVersion())
   }
