@@ -19,6 +19,7 @@ import { meshLink, meshProtocol } from '../kernel/ownership.js'
 import type { NetlinkConnection } from '../netlink/connection.js'
 import type { Request } from '../netlink/message.js'
 import {
+  type AddressReading,
   addAddress,
   addRoute,
   addRule,
@@ -27,12 +28,15 @@ import {
   deleteNeighbour,
   deleteRoute,
   deleteRule,
+  type LinkReading,
   listAddresses,
   listForwarding,
   listLinks,
   listNeighbours,
   listRoutes,
   listRules,
+  type RouteReading,
+  type RuleReading,
   replaceRoute,
   setForwarding,
   setNeighbour,
@@ -94,15 +98,23 @@ function isMaking(change: Change): boolean {
 async function readPlace(sockets: Sockets, places: Places, place: Place): Promise<PlaceReading | null> {
   try {
     return await sockets.use('route', places, place, async connection => {
-      const links = await connection.dump(listLinks())
+      const queries = [listLinks(), listAddresses(), listRoutes({ protocol: meshProtocol }), listRules()]
+      // In one go, for a node may have hundreds of containers.
+      const answers = await connection.dumpAll<unknown>(queries)
+      const [links, addresses, routes, rules] = answers as [
+        LinkReading[],
+        AddressReading[],
+        RouteReading[],
+        RuleReading[],
+      ]
       const devices = place === 'mesh' ? ownVxlans(place, links).map(({ index }) => index) : []
       return {
         links,
-        addresses: await connection.dump(listAddresses()),
+        addresses,
         neighbours: (await connection.dumpAll(devices.map(listNeighbours))).flat(),
         forwarding: (await connection.dumpAll(devices.map(listForwarding))).flat(),
-        routes: await connection.dump(listRoutes({ protocol: meshProtocol })),
-        rules: await connection.dump(listRules()),
+        routes,
+        rules,
       }
     })
   } catch (error) {
