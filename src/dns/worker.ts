@@ -31,7 +31,7 @@ export type Report =
   | { readonly kind: 'upstreams'; readonly upstreams: readonly UpstreamAddress[] }
   | { readonly kind: 'counts'; readonly counts: Counts }
 
-/** How often counts are told, milliseconds. */
+/** How often counts are told if they have changed, milliseconds. */
 const countsEvery = 1000
 
 function main(settings: WorkerSettings): void {
@@ -54,7 +54,14 @@ function main(settings: WorkerSettings): void {
     onTrouble: message => tell({ kind: 'trouble', message }),
     onServed: address => tell({ kind: 'served', address }),
   })
-  const timer = setInterval(() => tell({ kind: 'counts', counts: responder.counts }), countsEvery)
+  let told = ''
+  const tellCounts = () => {
+    const { counts } = responder
+    const text = JSON.stringify(counts)
+    if (text !== told) tell({ kind: 'counts', counts })
+    told = text
+  }
+  const timer = setInterval(tellCounts, countsEvery)
   parentPort?.on('message', (order: Order) => {
     if (order.kind === 'change') return responder.apply(order.change)
     clearInterval(timer)
