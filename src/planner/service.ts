@@ -12,7 +12,7 @@ import type { Passage } from './passage.js'
 import { isReachedIn } from './peers.js'
 import { ofFamily, type Stack, type Stacks } from './stack.js'
 import { matchOf, type Unit, unitsOf } from './units.js'
-import { matchOfVip, planScope, type VipRange, vipMarks, vipUnitsOf } from './vips.js'
+import { matchOfVip, planScope, refusedPorts, type VipRange, vipMarks, vipUnitsOf } from './vips.js'
 
 export interface ServiceSurroundings {
   readonly node: Node
@@ -142,7 +142,7 @@ function planVip(
     ...vipUnitsOf(service.service).flatMap(unit => {
       const match = matchOfVip(unit, vip, range)
       const { objects, takes } = served(match, unit.targetPort, service, range.stack, surroundings)
-      return takes ? [...objects, ...vipMarks(unit, vip, range)] : []
+      return takes ? [...objects, ...vipMarks(unit, vip, range)] : refusedPorts(unit, vip, range)
     }),
     ...planScope(service, vip, range, surroundings.addresses),
   ]

@@ -6,7 +6,9 @@
  * leads there. A port of a VIP is a virtual service by protocol, address and port, and
  * costs neither a set's element nor a rule. What no virtual service takes meets the
  * sandbox's own stack: a ping is answered, any other port is refused at once. Without a
- * ready endpoint there is no virtual service.
+ * ready endpoint there is no virtual service, unless connections of it may still end;
+ * IPVS would then refuse others by an ICMP error, which a caller on this machine misses in
+ * IPv6 (see stack.ts), so that they are refused before it.
  *
  * A client whose persistence is to hold for several ports together needs one virtual service
  * for all of them, by fwmark. For such a one IPVS keeps the port that a packet came
@@ -65,13 +67,19 @@ export function planVipRange({ stack, pool }: VipRange): KernelObject[] {
   return [
     route('mesh', pool, 'lo', { table: localTable, type: 'local' }),
     set('mesh', sets.vip, 'hash:ip,port', true, family),
+    set('mesh', sets.refused, 'hash:ip,port', false, family),
     set('mesh', sets.direct, 'hash:ip,port', false, family),
     set('mesh', sets.scoped, 'hash:ip', false, family),
     set('mesh', sets.allowed, 'hash:net,net', false, family),
     // Before IPVS, which translates later than this chain of the sandbox is asked.
-    chain('mesh', 'filter', chains.input, outOfScope(stack), family),
+    chain('mesh', 'filter', chains.input, [unanswered(stack), ...outOfScope(stack)], family),
     jump('mesh', 'filter', 'INPUT', chains.input, '', family),
   ]
+}
+
+/** To who opens a connection where nobody takes any. */
+function unanswered(stack: Stack): string {
+  return refusals(`-m set --match-set ${stack.sets.refused} dst,dst`, stack)[0]!
 }
 
 function outOfScope(stack: Stack): string[] {
@@ -136,6 +144,13 @@ export function vipMarks(unit: VipUnit, vip: string, range: VipRange): KernelObj
   const { protocol, ports } = unit
   const element = (port: number) => `${range.address(vip)},${protocol}:${port}`
   return ports.map(port => entry('mesh', range.stack.sets.vip, element(port), match.fwmark))
+}
+
+/** Elements for a virtual service whose endpoints take no connections. */
+export function refusedPorts({ protocol, ports }: VipUnit, vip: string, range: VipRange): KernelObject[] {
+  if (protocol !== 'tcp') return []
+  const element = (port: number) => `${range.address(vip)},${protocol}:${port}`
+  return ports.map(port => entry('mesh', range.stack.sets.refused, element(port)))
 }
 
 /** Who may call a VIP, where not everybody may. `meshAddressOf`: IPv4 address of an attached container. */

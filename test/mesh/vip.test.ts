@@ -18,6 +18,12 @@ const ofPool = /10\.253\.|fd4d:6573:68:1:/
 const vip4 = '10.253.0.5'
 const otherVip4 = '10.253.0.6'
 
+/** How many segments of TCP had to be sent again from a namespace. */
+function sentAgain(path: string): number {
+  const [names, figures] = runIn(path, ['cat', '/proc/thread-self/net/snmp']).matchAll(/^Tcp: (.*)$/gm)
+  return Number(figures![1]!.split(' ')[names![1]!.split(' ').indexOf('RetransSegs')])
+}
+
 /** What a program printed, or null when it failed. */
 function attempt(run: () => string): string | null {
   try {
@@ -179,9 +185,9 @@ for (const { name, family, isSix, stack, vips, settings, ip } of families)
       await mesh.pass('fast')
       const udp = await topology.udpClient(pathOf(bystander), 42_000, family)
       for (const path of [pathOf(bystander), pathOf(alone), host]) {
-        const started = Date.now()
+        const before = sentAgain(path)
         t.equal(await topology.refusal(path, vip, 80), 'ECONNREFUSED')
-        t.ok(Date.now() - started < 4000, 'refused, not swallowed')
+        t.equal(sentAgain(path), before, 'at the first packet')
       }
       t.equal(await kept.say('kept'), 'kept', 'what was open goes on')
       kept.close()
@@ -226,7 +232,7 @@ for (const { name, family, isSix, stack, vips, settings, ip } of families)
       const text = MeshNode.text(await mesh.pass())
       for (const line of [
         `${tables} -t nat -I ${jump}`,
-        `${tables} -t filter -F MESH-INPUT (then its 2 rules)`,
+        `${tables} -t filter -F MESH-INPUT (then its 3 rules)`,
         `ipset add ${hairpin} ${itself}`,
         `${ip} route add local ${pool} dev lo table 255`,
         `ipvsadm -A -t ${atPort(vip, 8080)} -s rr`,

@@ -84,10 +84,12 @@ t.test('without a pool nothing is different', async t => {
   t.notMatch(JSON.stringify(plan), /10\.253|mesh-vip|mesh-scoped/)
 })
 
-t.test('without an endpoint that takes connections there is no virtual service', async t => {
-  t.strictSame(ofService(service(['80']), []), [])
-  t.strictSame(ofService(service(['80']), [{ ...web, health: 'starting' }]), [])
-  t.strictSame(ofService(service(['80'], { weights: [parseWeight('app=web:0')] })), [])
+t.test('without an endpoint that takes connections there is no virtual service, but a refusal', async t => {
+  const refused = ['mesh: ipset add mesh-refused 10.253.0.5,tcp:80']
+  t.strictSame(ofService(service(['80']), []), refused)
+  t.strictSame(ofService(service(['80', '53/udp']), [{ ...web, health: 'starting' }]), refused)
+  t.strictSame(ofService(service(['80'], { weights: [parseWeight('app=web:0')] })), refused)
+  t.notMatch(ofService(service(['80'])), refused)
 })
 
 t.test('a destination has the weight of its endpoint', async t => {
@@ -134,7 +136,7 @@ t.test('a scoped service is for its endpoints and others of the node that share 
     ],
   )
   t.strictSame(
-    ofService(service(['80'], { scopes: ['a'] }), []).filter(line => line.includes('ipset')),
+    ofService(service(['80'], { scopes: ['a'] }), []).filter(line => line.includes('scoped')),
     ['mesh: ipset add mesh-scoped 10.253.0.5'],
   )
 })
