@@ -26,7 +26,9 @@ const serviceList = z.array(
 )
 
 /** States beyond `running`, in which a task does not run any more. swarmkit: TaskState, api/types.proto. */
-const past = new Set(['complete', 'shutdown', 'failed', 'rejected', 'remove', 'orphaned'])
+export const pastStates = ['complete', 'shutdown', 'failed', 'rejected', 'remove', 'orphaned'] as const
+
+const past: ReadonlySet<string> = new Set(pastStates)
 
 /** Of a task on a node that was lost a day ago: its container may run all the same. */
 const orphaned = 'orphaned'

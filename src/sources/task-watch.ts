@@ -3,15 +3,19 @@
  * the container's node does anything. Docker tells of no event of a task, so the tasks of
  * a service are asked for while something happens to it, and not else.
  */
-import { parseTasks, parseUpdates } from './swarm-tasks.js'
+import { parseTasks, parseUpdates, pastStates } from './swarm-tasks.js'
 
+/** Filters of `GET /tasks`. */
 export interface TaskQuestion {
   readonly service?: readonly string[]
   readonly node?: readonly string[]
+  readonly 'desired-state'?: readonly string[]
 }
 
-/** Between two looks at the tasks of a service that is being changed, milliseconds. */
+/** Between two looks at the tasks of services that are being changed, milliseconds. */
 const lookEvery = 150
+/** And no less than so many times as long as the last look took: a service may have thousands of tasks. */
+const rest = 5
 /** How long after the last that happened to a service it is looked at so often, milliseconds. */
 const calm = 10_000
 
@@ -49,8 +53,10 @@ export class TaskWatch {
       return
     }
     const { all, updated } = parseUpdates(services)
-    this.stir(this.#begun ? updated : all)
+    // Of one that rests there may be something left of what happened before: it is looked at once.
+    if (!this.#begun) for (const id of all) this.#services.set(id, { ending: [], until: 0 })
     this.#begun = true
+    this.stir(updated)
     this.look()
   }
 
@@ -76,11 +82,13 @@ export class TaskWatch {
     if (this.#stopped || this.#services.size === 0) return
     if (this.#timer) clearTimeout(this.#timer)
     this.#timer = null
+    const begun = performance.now()
     this.#running ??= this.#round().finally(() => {
       this.#running = null
       const now = performance.now()
       const busy = [...this.#services.values()].some(({ until }) => until > now)
-      if (busy && !this.#stopped) this.#timer = setTimeout(() => this.look(), lookEvery)
+      const wait = Math.max(lookEvery, rest * (now - begun))
+      if (busy && !this.#stopped) this.#timer = setTimeout(() => this.look(), wait)
     })
   }
 
@@ -113,7 +121,7 @@ export class TaskWatch {
 
   async #endingOf(service: string, { ending }: Watched): Promise<readonly string[]> {
     try {
-      const answer = await this.#ask({ service: [service] })
+      const answer = await this.#ask({ service: [service], 'desired-state': pastStates })
       // null: the service is gone, and its containers end at once.
       return answer === null ? [] : parseTasks(answer).ending
     } catch {
