@@ -3,8 +3,9 @@
  *
  *   npm run bench -- [--quick] [--list] [PART]...
  *
- * Each part runs in a process of its own, in this machine's kernel or in a lab, one
- * after the other. Exit status 1 when a part fails; a missed goal is no failure.
+ * `--quick` is a first impression: fewer rounds, smaller numbers, and unless parts are
+ * named only some of them. Each part runs in a process of its own, in this machine's kernel
+ * or in a lab, one after the other. Exit status 1 when a part fails; a missed goal is no failure.
  */
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -57,17 +58,21 @@ function makePrograms(): void {
   spawnSync('cc', ['-O2', '-o', '.lab/datagrams', 'scripts/bench/datagrams.c'], { stdio: [...stdio] })
 }
 
+const quick = words.includes('--quick')
+const wanted = parts.filter(({ name, inQuick }) =>
+  names.length > 0 ? names.includes(name) : inQuick || !quick,
+)
 const native = kernelHasIpvs()
 mkdirSync('.lab', { recursive: true })
 makePrograms()
 const directory = mkdtempSync('.lab/bench-')
 const results: Result[] = []
-for (const part of parts.filter(({ name }) => names.length === 0 || names.includes(name))) {
+for (const part of wanted) {
   const { argv, where } = surroundings(part, native)
   if (part.needs === 'nodes') spawnSync('scripts/image/make', { stdio: ['ignore', 'inherit', 'inherit'] })
   console.log(`## ${part.name}\n\nRuns ${where}.\n`)
   const file = `${directory}/${part.name}.json`
-  const flags = words.includes('--quick') ? ['--quick'] : []
+  const flags = quick ? ['--quick'] : []
   const node = ['node', '--expose-gc', '--enable-source-maps', 'dist/scripts/bench/part.js']
   // What else this machine does is no part of what is measured.
   const first = process.getuid?.() === 0 ? ['nice', '-n', '-15'] : []
@@ -84,6 +89,9 @@ for (const part of parts.filter(({ name }) => names.length === 0 || names.includ
 }
 rmSync(directory, { recursive: true })
 
+const others = parts.filter(part => quick && names.length === 0 && !part.inQuick)
+if (others.length > 0)
+  console.log(`Not measured, unless they are named: ${others.map(({ name }) => name).join(', ')}.\n`)
 if (results.length > 0) {
   const date = new Date().toISOString().slice(0, 19).replaceAll(':', '-')
   const commit = spawnSync('git', ['describe', '--always', '--dirty'], { encoding: 'utf8' }).stdout?.trim()

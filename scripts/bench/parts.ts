@@ -16,7 +16,7 @@ import { vip } from './vip.js'
 import { wayBack } from './way-back.js'
 
 export interface Options {
-  /** A first impression: fewer rounds, smaller numbers. */
+  /** Fewer rounds, smaller numbers. */
   readonly quick: boolean
 }
 
@@ -31,6 +31,8 @@ export interface Part {
   readonly needs: 'kernel' | 'nodes' | 'machine'
   /** Longest time it may take, seconds. */
   readonly limit: number
+  /** Whether `--quick` runs it without being told to: these together take under three minutes. */
+  readonly inQuick: boolean
   run(options: Options): Promise<Section[]>
 }
 
@@ -41,6 +43,7 @@ export const parts: readonly Part[] = [
       'first and idle full passes up to 10,000 services, beside raw netlink and ipvsadm; one endpoint changing',
     needs: 'kernel',
     limit: 600,
+    inQuick: true,
     run: reconcile,
   },
   {
@@ -48,6 +51,7 @@ export const parts: readonly Part[] = [
     about: 'the pass that puts a started container on the mesh, with 100 others there',
     needs: 'kernel',
     limit: 300,
+    inQuick: false,
     run: attach,
   },
   {
@@ -55,6 +59,7 @@ export const parts: readonly Part[] = [
     about: 'what the rules for 1,000 other nodes cost a packet, in a list and in sections',
     needs: 'kernel',
     limit: 300,
+    inQuick: false,
     run: wayBack,
   },
   {
@@ -62,6 +67,7 @@ export const parts: readonly Part[] = [
     about: 'queries a second and how long an answer takes, beside dnsmasq, also with 2,000 queries pending',
     needs: 'machine',
     limit: 300,
+    inQuick: true,
     run: dns,
   },
   {
@@ -69,6 +75,7 @@ export const parts: readonly Part[] = [
     about: "connections and throughput at 1 to 10,000 published ports, beside Docker's layout",
     needs: 'kernel',
     limit: 600,
+    inQuick: true,
     run: ports,
   },
   {
@@ -76,6 +83,7 @@ export const parts: readonly Part[] = [
     about: 'how connections are spread over 1 to 1,000 endpoints, and what one costs',
     needs: 'kernel',
     limit: 300,
+    inQuick: true,
     run: endpoints,
   },
   {
@@ -83,6 +91,7 @@ export const parts: readonly Part[] = [
     about: "throughput, connections, requests, datagrams: beside Docker's mesh, HAProxy, nginx, DNAT",
     needs: 'nodes',
     limit: 600,
+    inQuick: true,
     run: traffic,
   },
   {
@@ -90,6 +99,7 @@ export const parts: readonly Part[] = [
     about: "connections to a service's VIP from a container, beside Docker's VIP",
     needs: 'nodes',
     limit: 400,
+    inQuick: false,
     run: vip,
   },
   {
@@ -98,6 +108,7 @@ export const parts: readonly Part[] = [
       'from a change in etcd to the plan with 5,000 nodes and 100,000 endpoints, and what one etcd takes',
     needs: 'machine',
     limit: 300,
+    inQuick: false,
     run: scale,
   },
   {
@@ -105,6 +116,7 @@ export const parts: readonly Part[] = [
     about: "from a Docker Engine's start event to the destination in the kernel",
     needs: 'nodes',
     limit: 900,
+    inQuick: false,
     run: start,
   },
   {
@@ -112,6 +124,7 @@ export const parts: readonly Part[] = [
     about: 'processor time and memory of an agent with nothing to do',
     needs: 'nodes',
     limit: 300,
+    inQuick: false,
     run: idle,
   },
   {
@@ -119,6 +132,7 @@ export const parts: readonly Part[] = [
     about: "containers that start and stop, scale and a node's death, beside Docker's ingress",
     needs: 'nodes',
     limit: 900,
+    inQuick: false,
     run: convergence,
   },
 ]
