@@ -1,10 +1,10 @@
 /**
  * Network namespaces and netlink connections that end with the test that asked for them.
  */
-import { spawnSync } from 'node:child_process'
 import type { Test } from 'tap'
-import { createNamespace, removeNamespace, runInNamespace } from '../../src/netlink/addon.js'
+import { createNamespace, removeNamespace } from '../../src/netlink/addon.js'
 import { NetlinkConnection, type NetlinkProtocol } from '../../src/netlink/connection.js'
+import { runByShell } from './shell.js'
 
 let made = 0
 
@@ -28,13 +28,10 @@ export function connect(
 
 /** Loads modules where the kernel has them as such; the lab's kernel loads none by itself. */
 export function loadModules(...names: string[]): void {
-  for (const name of names) spawnSync('modprobe', ['-q', name])
+  runByShell(null, ['sh', '-c', 'modprobe -qa "$@"; true', 'sh', ...names])
 }
 
 /** Runs a program in a namespace to its end; returns what it printed, throws when it failed. */
 export function runIn(path: string, argv: readonly string[], input = ''): string {
-  const [file = '', ...args] = argv
-  const result = runInNamespace(path, () => spawnSync(file, args, { input, encoding: 'utf8' }))
-  if (result.status !== 0) throw new Error(`${argv.join(' ')}: ${result.error ?? result.stderr}`)
-  return result.stdout
+  return runByShell(path, argv, input)
 }

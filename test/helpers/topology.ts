@@ -4,13 +4,14 @@
  * Servers and clients are sockets of the test itself, opened inside the namespaces;
  * nothing here can send to any other network.
  */
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import dgram from 'node:dgram'
 import { existsSync } from 'node:fs'
 import net from 'node:net'
 import type { Container } from '../../src/model/container.js'
 import { openSocket, runInNamespace } from '../../src/netlink/addon.js'
+import { runByShell } from './shell.js'
 
 /** Who has which address, by family. */
 export const addresses = {
@@ -145,7 +146,7 @@ export class Topology {
     if (!beside) this.addClient()
     const wire = this.client.replace('/run/netns/', '')
     this.ip(`link add up0 netns ${this.prefix}-host type veth peer name port${number} netns ${wire}`)
-    execFileSync('ip', ['-n', wire, 'link', 'set', `port${number}`, 'master', 'wire', 'up'])
+    runByShell(null, ['ip', '-n', wire, 'link', 'set', `port${number}`, 'master', 'wire', 'up'])
     this.in('host', 'link set lo up', `addr add ${this.address}/24 dev up0`, 'link set up0 up')
     // With a MAC of its own, as Docker gives it one: else it would take that of whichever container came last.
     this.in(
@@ -215,9 +216,7 @@ export class Topology {
 
   /** Runs a program in a namespace and returns its output. Throws with its stderr. */
   run(path: string, file: string, ...args: string[]): string {
-    return runInNamespace(path, () =>
-      execFileSync(file, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] }),
-    )
+    return runByShell(path, [file, ...args])
   }
 
   sysctl(path: string, name: string, value: string): void {
@@ -225,17 +224,11 @@ export class Topology {
   }
 
   private ip(...commands: string[]): void {
-    execFileSync('ip', ['-batch', '-'], {
-      input: `${commands.join('\n')}\n`,
-      stdio: ['pipe', 'ignore', 'inherit'],
-    })
+    runByShell(null, ['ip', '-batch', '-'], `${commands.join('\n')}\n`)
   }
 
   private in(name: string, ...commands: string[]): void {
-    execFileSync('ip', ['-n', `${this.prefix}-${name}`, '-batch', '-'], {
-      input: `${commands.join('\n')}\n`,
-      stdio: ['pipe', 'ignore', 'inherit'],
-    })
+    runByShell(null, ['ip', '-n', `${this.prefix}-${name}`, '-batch', '-'], `${commands.join('\n')}\n`)
   }
 
   /**
