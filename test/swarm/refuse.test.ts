@@ -3,6 +3,8 @@
  * has anything of it afterwards.
  */
 import t, { type Test } from 'tap'
+import { run as meshctlHere } from '../../src/cli/parser.js'
+import type { ErrorCode } from '../../src/errors.js'
 import { ask } from '../helpers/clients.js'
 import { type Running, rareLooks, startNodes } from '../helpers/lab.js'
 import { NodeMesh } from '../helpers/node-mesh.js'
@@ -12,6 +14,8 @@ const [node] = await startNodes(1, { managers: 1 })
 if (!node) throw new Error('no node')
 const { docker } = node
 const mesh = new NodeMesh(node)
+/** The agent's socket, from outside the node. */
+const here = ['--socket', `/proc/${node.pid}/root/run/mesh/mesh.sock`]
 const port = (number: number) => ({
   Protocol: 'tcp',
   TargetPort: 80,
@@ -58,19 +62,23 @@ const before = await everything()
 /** Arguments of `publish`, and the reason that meshctl must give, after its own name. */
 type Refusal = readonly [args: string, reason: RegExp | string]
 
-async function refuses(t: Test, status: number, refusals: readonly Refusal[]): Promise<void> {
-  for (const [args, reason] of refusals) {
-    const result = await node!.meshctl('publish', ...args.split(' '))
-    t.equal(result.stdout, '', args)
-    t.equal(result.status, status, args)
-    t.match(result.stderr, reason, args)
-    t.match(result.stderr, /^meshctl: [^\n]+\n$/, 'in one line')
-  }
+/**
+ * Has meshctl refuse them all: the first by the program as a person runs it, the others by
+ * its parser in this process, for a program takes a second to start here.
+ */
+async function refuses(t: Test, code: ErrorCode, refusals: readonly Refusal[]): Promise<void> {
+  const [[asTyped, because]] = refusals as [Refusal]
+  const { status, stdout, stderr } = await node!.meshctl('publish', ...asTyped.split(' '))
+  t.same({ status, stdout }, { status: code === 'MESH_BAD_INPUT' ? 2 : 1, stdout: '' }, asTyped)
+  t.match(stderr, because, asTyped)
+  t.match(stderr, /^meshctl: [^\n]+\n$/, 'in one line')
+  for (const [args, message] of refusals.slice(1))
+    await t.rejects(meshctlHere(['publish', ...args.split(' '), ...here]), { code, message })
   t.same(await everything(), before, 'nothing of it is left anywhere')
 }
 
 t.test('a port that a process of the node listens on', async t => {
-  await refuses(t, 1, [
+  await refuses(t, 'MESH_PORT_TAKEN', [
     [
       '7001:80 solo',
       /publish 7001\/tcp: it is in use on this node: web \(pid \d+\) listens on 0\.0\.0\.0:7001/,
@@ -82,7 +90,7 @@ t.test('a port that a process of the node listens on', async t => {
 })
 
 t.test('a port that Docker publishes', async t => {
-  await refuses(t, 1, [
+  await refuses(t, 'MESH_PORT_TAKEN', [
     [
       '7101:80 solo',
       /7101\/tcp: it is published by Docker for container exposed; run it without that port first/,
@@ -96,7 +104,7 @@ t.test('a port that Docker publishes', async t => {
 })
 
 t.test('a port that is published already', async t => {
-  await refuses(t, 1, [
+  await refuses(t, 'MESH_PORT_TAKEN', [
     ['8888:81 other', 'publish 8888/tcp: service solo publishes it'],
     ['8009-8010:8009-8010 other', 'publish 8009-8010/tcp: service solo publishes it'],
     ['127.0.0.1:8888:80 other', /service solo publishes it \(on every address; a port may be published once/],
@@ -105,7 +113,7 @@ t.test('a port that is published already', async t => {
 })
 
 t.test('a port that is reserved', async t => {
-  await refuses(t, 1, [
+  await refuses(t, 'MESH_PORT_TAKEN', [
     ['2377:80 solo', "publish 2377/tcp: it is reserved for Swarm's managers"],
     ['7946:80 solo', "publish 7946/tcp: it is reserved for Swarm's gossip"],
     ['7946:80/udp solo', "publish 7946/udp: it is reserved for Swarm's gossip"],
@@ -115,7 +123,7 @@ t.test('a port that is reserved', async t => {
 })
 
 t.test('a SPEC that is none', async t => {
-  await refuses(t, 2, [
+  await refuses(t, 'MESH_BAD_INPUT', [
     ['0:80 solo', 'port "0:80": 0 is outside 1–65535'],
     ['8889:65536 solo', 'port "8889:65536": 65536 is outside 1–65535'],
     ['8010-8000:8010-8000 solo', 'port "8010-8000:8010-8000": the range 8010-8000 runs backwards'],
@@ -126,7 +134,7 @@ t.test('a SPEC that is none', async t => {
 })
 
 t.test('options that make no sense', async t => {
-  await refuses(t, 2, [
+  await refuses(t, 'MESH_BAD_INPUT', [
     [
       '8889:80 solo --scheduler fastest',
       'scheduler "fastest": the kernel has no such scheduler; use rr, wrr',
@@ -141,7 +149,7 @@ t.test('options that make no sense', async t => {
 })
 
 t.test('a scheduler that this kernel lacks', async t => {
-  await refuses(t, 1, [
+  await refuses(t, 'MESH_UNSUPPORTED', [
     [
       '8889:80 solo --scheduler twos',
       /the kernel's IPVS has no scheduler twos; modprobe ip_vs_twos, or choose another/,
@@ -150,7 +158,7 @@ t.test('a scheduler that this kernel lacks', async t => {
 })
 
 t.test('a VIP that nobody may have', async t => {
-  await refuses(t, 2, [
+  await refuses(t, 'MESH_BAD_INPUT', [
     ['8889:80 other --vip 10.253.0.16', 'vip "10.253.0.16": it is outside the VIP pool 10.253.0.0/28'],
     ['8889:80 other --vip 10.253.0.1', `vip "10.253.0.1": it is the resolver's own`],
   ])
@@ -179,14 +187,13 @@ t.test('a VIP when none is left; ports are published all the same', async t => {
 })
 
 t.test('without an agent meshctl ends with status 3 and says how to start one', async t => {
-  for (const args of [['ls'], ['publish', '8889:80', 'solo'], ['status']]) {
-    const result = await node.meshctl(...args, '--socket', '/run/nobody.sock')
-    t.match(result, {
-      status: 3,
-      stdout: '',
-      stderr: /^meshctl: no agent answers on \/run\/nobody\.sock; start it \(/,
-    })
-  }
+  const socket = ['--socket', '/run/nobody.sock']
+  const message = /^no agent answers on \/run\/nobody\.sock; start it \(/
+  const { status, stdout, stderr } = await node.meshctl('ls', ...socket)
+  t.same({ status, stdout }, { status: 3, stdout: '' })
+  t.match(stderr.replace('meshctl: ', ''), message)
+  for (const args of [['publish', '8889:80', 'solo'], ['status']])
+    await t.rejects(meshctlHere([...args, ...socket]), { code: 'MESH_UNREACHABLE', message })
 })
 
 t.test('what was refused can be had as soon as its reason is gone', async t => {
