@@ -4,7 +4,7 @@
 import { networkInterfaces, release } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Logger, pino } from 'pino'
-import { checkPool, nodeSubnet } from '../config/pool.js'
+import { checkPool } from '../config/pool.js'
 import type { Settings } from '../config/table.js'
 import { forgetFlows, staleFlows } from '../drivers/conntrack.js'
 import { discoverPlaces } from '../drivers/discover.js'
@@ -18,6 +18,7 @@ import { diff } from '../kernel/diff.js'
 import type { Places } from '../kernel/driver.js'
 import { type SysctlObject, stateOf } from '../kernel/objects.js'
 import { meshLink, sandboxPath } from '../kernel/ownership.js'
+import { subnetOfNode } from '../model/cluster.js'
 import { type ReservedPort, reservedPorts } from '../model/conflicts.js'
 import { checkVip } from '../model/vips.js'
 import { messagesSent } from '../netlink/connection.js'
@@ -45,12 +46,15 @@ import { SwarmMirror } from './swarm-mirror.js'
 import { Tunnel } from './tunnel.js'
 import { tunnelMtu } from './underlay.js'
 
-/** The node's place in the pool while there is one node only. */
-const onlyNode = 0
 const ownPlaces: Places = new Map([
   ['host', null],
   ['mesh', sandboxPath],
 ])
+
+/** The node's share of the pool while there is one node only; the configuration has seen that it fits. */
+function onlySubnet({ pool, nodePrefix }: Settings): string {
+  return subnetOfNode(pool, nodePrefix, 1)!
+}
 
 function hostAddresses(): { link: string; address: string }[] {
   return Object.entries(networkInterfaces()).flatMap(([link, list]) =>
@@ -87,7 +91,7 @@ function planSettings(
 
 /** The parameters that any plan sets; their names depend on no node. */
 function sysctlsOf(settings: Settings): SysctlObject[] {
-  const subnet = nodeSubnet(settings.pool, settings.nodePrefix, onlyNode)
+  const subnet = onlySubnet(settings)
   const anyNode = { name: '', subnet, pool: settings.pool, addresses: [], membership: null }
   return planBase(anyNode, planSettings(settings, '1', []), noNeeds).filter(
     object => object.kind === 'sysctl',
@@ -143,7 +147,7 @@ export async function runAgent(settings: Settings, version: string): Promise<voi
     : null
   const node: OwnNode = {
     name: settings.nodeName,
-    subnet: place?.record.subnet ?? nodeSubnet(settings.pool, settings.nodePrefix, onlyNode),
+    subnet: place?.record.subnet ?? onlySubnet(settings),
     pool: settings.pool,
     membership: place?.membership ?? null,
   }

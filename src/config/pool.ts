@@ -43,20 +43,3 @@ export function overlap(some: string, others: string): boolean {
     b!.startAddress().bigInt() <= a!.endAddress().bigInt()
   )
 }
-
-/**
- * A node's share of the pool: the `number`th subnet of length `prefix`, from 0.
- * `10.254.0.0/16`, 24, 3 → `10.254.3.0/24`. Throws InputError past the end of the pool.
- */
-export function nodeSubnet(pool: string, prefix: number, number: number): string {
-  const subnet = new Address4(pool)
-  const start = subnet.startAddress().bigInt() + (BigInt(number) << BigInt(32 - prefix))
-  if (start > subnet.endAddress().bigInt())
-    throw new InputError(
-      'pool',
-      pool,
-      `it has no room for a node number ${number} with /${prefix}`,
-      'choose a larger pool or a longer node-prefix',
-    )
-  return `${Address4.fromBigInt(start).correctForm()}/${prefix}`
-}

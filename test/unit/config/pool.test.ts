@@ -2,7 +2,7 @@
  * Arithmetic on the pool.
  */
 import t from 'tap'
-import { checkPool, nodeSubnet } from '../../../src/config/pool.js'
+import { checkPool } from '../../../src/config/pool.js'
 
 t.test("a pool that overlaps one of the host's networks is refused with its link", async t => {
   const addresses = [
@@ -27,12 +27,4 @@ t.test('overlap is seen whichever is the larger, and not between neighbours', as
 
 t.test("the mesh's own link is left out", async t => {
   t.doesNotThrow(() => checkPool('10.254.0.0/16', [{ link: 'mesh0', address: '10.254.0.2/32' }], 'mesh0'))
-})
-
-t.test('nodes get consecutive shares until the pool ends', async t => {
-  t.equal(nodeSubnet('10.254.0.0/16', 24, 0), '10.254.0.0/24')
-  t.equal(nodeSubnet('10.254.0.0/16', 24, 255), '10.254.255.0/24')
-  t.equal(nodeSubnet('10.254.0.0/16', 26, 5), '10.254.1.64/26')
-  t.equal(nodeSubnet('10.254.0.0/16', 16, 0), '10.254.0.0/16')
-  t.throws(() => nodeSubnet('10.254.0.0/16', 24, 256), { message: /no room for a node number 256/ })
 })

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { differencesOfIpv6, type NodeIpv6 } from '../../../src/model/cluster.js'
+import { differencesOfIpv6, type NodeIpv6, subnetOfNode } from '../../../src/model/cluster.js'
 
 const usual: NodeIpv6 = { pool: 'fd4d:6573:68::/96', vipPool: 'fd4d:6573:68:1::/96' }
 
@@ -25,4 +25,13 @@ t.test('a difference names the node, the setting, both values and what to do', a
     `node node2 has --pool6 fd99::/96, this one fd4d:6573:68::/96: ${unreached}; start every meshd with the same --pool6`,
     'node node2 has --vip-pool6 fd99:1::/96, this one fd4d:6573:68:1::/96: VIPs have other addresses of IPv6 there than here; start every meshd with the same --vip-pool6',
   ])
+})
+
+t.test('nodes get consecutive shares of the pool until it ends', async t => {
+  t.equal(subnetOfNode('10.254.0.0/16', 24, 1), '10.254.0.0/24')
+  t.equal(subnetOfNode('10.254.0.0/16', 24, 256), '10.254.255.0/24')
+  t.equal(subnetOfNode('10.254.0.0/16', 26, 6), '10.254.1.64/26')
+  t.equal(subnetOfNode('10.254.0.0/16', 16, 1), '10.254.0.0/16')
+  t.equal(subnetOfNode('10.254.0.0/16', 24, 257), null)
+  t.equal(subnetOfNode('10.254.0.0/16', 24, 0), null)
 })
