@@ -3,17 +3,13 @@
  * container on each: for tests of the swarm layer that publish by labels.
  */
 import { spawn } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import type { Test } from 'tap'
 import { Load } from './clients.js'
+import { EtcdServers } from './etcd.js'
 import { must, type Node, outside, Running, startNodes } from './lab.js'
 import { asMeshd, docker, giveImage } from './meshd-container.js'
 import { NodeMesh } from './node-mesh.js'
 import { sleep, waitFor } from './wait.js'
-
-const endpoint = `http://${outside}:2379`
 
 export class SwarmMesh {
   private readonly meshes: ReadonlyMap<Node, NodeMesh>
@@ -21,6 +17,7 @@ export class SwarmMesh {
 
   private constructor(
     readonly nodes: readonly Node[],
+    /** Of every agent. */
     private readonly flags: readonly string[],
   ) {
     this.meshes = new Map(nodes.map(node => [node, new NodeMesh(node)]))
@@ -28,28 +25,18 @@ export class SwarmMesh {
 
   /** Boots the nodes, all of them managers, with an agent each that has these flags too. They end with the test. */
   static async start(t: Test, count: number, flags: readonly string[] = []): Promise<SwarmMesh> {
-    const directory = mkdtempSync(join(tmpdir(), 'etcd-'))
-    const options = [
-      `--data-dir=${directory}`,
-      '--listen-client-urls=http://0.0.0.0:2379',
-      `--advertise-client-urls=${endpoint}`,
-      '--listen-peer-urls=http://127.0.0.1:2380',
-      '--log-level=error',
-      '--unsafe-no-fsync',
-    ]
-    const etcd = spawn('etcd', options, { stdio: 'ignore' })
-    const mesh = new SwarmMesh(await startNodes(count, { managers: count }), flags)
+    const nodes = await startNodes(count, { managers: count })
+    const { endpoints } = await EtcdServers.start(t, { address: outside, members: 1 })
+    const store = ['--store', 'etcd', '--etcd-endpoints', endpoints.join(), '--lease', '4']
+    const mesh = new SwarmMesh(nodes, [...store, ...flags])
     t.teardown(async () => {
       for (const agent of mesh.agents.values()) agent.kill('SIGKILL')
       await Promise.all([...mesh.agents.values()].map(({ ended }) => ended))
-      etcd.kill('SIGKILL')
-      rmSync(directory, { recursive: true, force: true })
     })
     t.afterEach(t => {
       if (t.passing()) return
       for (const [node, agent] of mesh.agents) t.comment(`${node.name}: ${agent.output.slice(-20_000)}`)
     })
-    await waitFor(async () => (await fetch(`${endpoint}/health`)).ok, 'etcd', 30)
     for (const node of mesh.nodes) {
       await must(['ip', 'addr', 'add', `${mesh.clientOf(node)}/24`, 'dev', 'br0'])
       await giveImage(node, 'meshd:1')
@@ -60,10 +47,9 @@ export class SwarmMesh {
 
   /** Back when the agent has made its first pass. */
   async startAgent(node: Node): Promise<void> {
-    const flags = ['--store', 'etcd', '--etcd-endpoints', endpoint, '--lease', '4', ...this.flags]
     const container = ['run', '--rm', '--name', 'meshd', ...asMeshd, 'meshd:1']
     const agent = new Running(
-      spawn('scripts/nodes', ['cli', node.name, ...container, ...flags], {
+      spawn('scripts/nodes', ['cli', node.name, ...container, ...this.flags], {
         stdio: ['ignore', 'pipe', 'pipe'],
       }),
     )

@@ -3,7 +3,6 @@
  * share one boot, which takes longer than some of them; each takes away what it has made.
  */
 import t from 'tap'
-import { rareLooks } from '../helpers/lab.js'
 import { SwarmMesh } from '../helpers/swarm-mesh.js'
 import { addresses } from './two-nodes/addresses.js'
 import { adopt } from './two-nodes/adopt.js'
@@ -11,8 +10,7 @@ import { endings } from './two-nodes/endings.js'
 import { labels } from './two-nodes/labels.js'
 import { updates } from './two-nodes/updates.js'
 
-// A full pass takes more than a second here, and what Docker tells meanwhile waits for its end.
-const swarm = await SwarmMesh.start(t, 2, rareLooks)
+const swarm = await SwarmMesh.start(t, 2)
 
 t.test('labels of services', t => labels(t, swarm))
 t.test('names and addresses of a stack', t => addresses(t, swarm))

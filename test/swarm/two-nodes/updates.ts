@@ -24,10 +24,11 @@ export async function updates(t: Test, swarm: SwarmMesh): Promise<void> {
     command: ['web', '--quiet', quiet],
     container: {
       StopGracePeriod: 120e9,
-      // A container runs some time before its server listens; the mesh waits for its health.
+      // A container runs some time before its server listens; the mesh waits for its health. A look
+      // at it takes half a second of the lab's only processor.
       Healthcheck: {
         Test: ['CMD', 'wget', '-q', '-O', '/dev/null', 'http://127.0.0.1:80/health'],
-        Interval: 1e9,
+        Interval: 3e9,
         Timeout: 10e9,
         Retries: 30,
       },
