@@ -1,6 +1,7 @@
 /**
- * A stack of three services on two nodes, each on a Docker network of its own, so that
- * Docker tells none of them about another: they find and reach each other by the mesh.
+ * A stack of services on two nodes, each on a Docker network of its own, so that Docker
+ * tells none of them about another: three find and reach each other by the mesh, and one
+ * is no part of it but calls.
  */
 import { writeFileSync } from 'node:fs'
 import type { Test } from 'tap'
@@ -35,8 +36,13 @@ services:${service(
   `
       placement: { constraints: [node.hostname == node2] }
       labels: { mesh.port: "80", mesh.alias: db, mesh.endpoint-mode: dnsrr }`,
+)}${service(
+  'guest',
+  `
+      placement: { constraints: [node.hostname == node1] }
+      labels: { mesh.scope: team }`,
 )}
-networks: { front: {}, api: {}, db: {} }
+networks: { front: {}, api: {}, db: {}, guest: {} }
 `
 
 /** The first container of a service on a node. */
@@ -76,7 +82,7 @@ async function get(node: Node, name: string, url: string): Promise<Answer> {
 
 export async function addresses(t: Test, swarm: SwarmMesh): Promise<void> {
   const [one, two] = swarm.nodes as [Node, Node]
-  t.teardown(() => swarm.removeServices('shop_front', 'shop_api', 'shop_db'))
+  t.teardown(() => swarm.removeServices('shop_front', 'shop_api', 'shop_db', 'shop_guest'))
 
   t.test('the stack comes up, and each of its services has names', async t => {
     writeFileSync('/tmp/shop.yml', stack)
@@ -128,5 +134,21 @@ export async function addresses(t: Test, swarm: SwarmMesh): Promise<void> {
       'an endpoint’s other ports neither',
     )
     t.match((await curl(one, 'front', 'http://nobody.mesh/')).stderr, /not resolve/)
+  })
+
+  t.test('a scope alone makes the tasks of a service callers, and nothing else', async t => {
+    await one.tasks('shop_guest', 1, 240)
+    const { vip } = await swarm.of(one).client.inspect('shop_api')
+    t.ok(await get(one, 'guest', 'http://api:8080/'), 'what has no scope is for all')
+    await swarm.label('shop_api', { 'mesh.scope': 'team' })
+    const curlUntil = (name: string, url: string, what: RegExp) =>
+      waitFor(async () => what.test((await curl(one, name, url)).stderr), `${name}: ${url}: ${what}`, 60)
+    await curlUntil('front', `http://${vip}:8080/`, /\(7\) Failed to connect/)
+    await curlUntil('front', 'http://api:8080/', /not resolve/)
+    t.ok(await get(one, 'guest', 'http://api:8080/'))
+    t.ok(await get(one, 'guest', `http://${vip}:8080/`))
+    await swarm.label('shop_guest', { 'mesh.scope': null })
+    await curlUntil('guest', `http://${vip}:8080/`, /\(7\) Failed to connect/)
+    t.notOk((await swarm.of(one).client.list()).some(({ name }) => name === 'shop_guest'))
   })
 }
