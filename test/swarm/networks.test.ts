@@ -4,6 +4,7 @@
  */
 import { spawn } from 'node:child_process'
 import t from 'tap'
+import { createClient } from '../../src/cli/client.js'
 import { type Answer, ask, askUdp } from '../helpers/clients.js'
 import { askIn, askUdpIn, namespaceOf } from '../helpers/inside.js'
 import { must, outside, rareLooks, startNodes } from '../helpers/lab.js'
@@ -12,6 +13,7 @@ import { waitFor } from '../helpers/wait.js'
 const [node] = await startNodes(1, { managers: 1 })
 if (!node) throw new Error('no node')
 const { docker } = node
+const mesh = createClient(`/proc/${node.pid}/root/run/mesh/mesh.sock`)
 const sandbox = '10.254.0.1'
 const own = '10.254.0.2'
 
@@ -53,8 +55,8 @@ let next = 8100
 for (const [name, id] of containers)
   t.test(`a container on the network ${name}`, async t => {
     const port = next++
-    const { status, stderr } = await node.meshctl('publish', `${port}:80`, `${port}:80/udp`, name)
-    t.same({ status, stderr }, { status: 0, stderr: '' })
+    const { warnings } = await mesh.publish({ service: name, ports: [`${port}:80`, `${port}:80/udp`] }, 60)
+    t.same(warnings, [])
     const fromOutside = await both(
       () => ask(`http://${node.address}:${port}/`),
       () => askUdp(node.address, port),
@@ -92,13 +94,13 @@ for (const [name, id] of containers)
   })
 
 t.test('a container in the network of another one', async t => {
-  t.equal((await node.meshctl('publish', '8200:81', 'sidecar')).status, 0)
+  await mesh.publish({ service: 'sidecar', ports: ['8200:81'] }, 60)
   const answer = await ask(`http://${node.address}:8200/`)
   t.match(answer, { container: shared.slice(0, 12), client: outside, port: 81 })
 })
 
 t.test('a container in the network of the node', async t => {
-  t.equal((await node.meshctl('publish', '8201:8090', '8201:8090/udp', 'hostly')).status, 0)
+  await mesh.publish({ service: 'hostly', ports: ['8201:8090', '8201:8090/udp'] }, 60)
   t.match(await ask(`http://${node.address}:8201/`), { container: 'node1', client: outside, port: 8090 })
   t.match(await askUdp(node.address, 8201), { container: 'node1', port: 8090 })
   for (const address of [node.address, '127.0.0.1'])
@@ -113,7 +115,7 @@ t.test('a container in the network of the node', async t => {
 t.test('a process of the node', async t => {
   const process = node.start('.lab/web', '8091')
   t.teardown(() => process.kill('SIGKILL'))
-  t.equal((await node.meshctl('publish', '8202:80', 'process', '--endpoint', '127.0.0.1:8091')).status, 0)
+  await mesh.publish({ service: 'process', ports: ['8202:80'], endpoints: ['127.0.0.1:8091'] }, 60)
   const answer = await waitFor(() => ask(`http://${node.address}:8202/`), 'an answer', 5)
   t.match(answer, { container: 'node1', client: outside, port: 8091 })
   t.match(await askIn(host, '127.0.0.1', 8202), { container: 'node1', port: 8091 })
@@ -123,7 +125,7 @@ t.test('a process of the node', async t => {
 t.test('an address that is none of the mesh', async t => {
   const server = spawn('.lab/web', ['8092'])
   t.teardown(() => server.kill('SIGKILL'))
-  t.equal((await node.meshctl('publish', '8203:80', 'outer', '--endpoint', `${outside}:8092`)).status, 0)
+  await mesh.publish({ service: 'outer', ports: ['8203:80'], endpoints: [`${outside}:8092`] }, 60)
   const answer = await waitFor(() => askIn(host, node.address, 8203), 'an answer', 5)
   t.match(answer, { client: node.address, port: 8092 }, 'the node speaks for the client')
   t.match(await askIn(host, '127.0.0.1', 8203), { client: node.address, port: 8092 })
@@ -134,5 +136,5 @@ t.test('an address that is none of the mesh', async t => {
 })
 
 t.test('all of it is served without a trouble or a repair', async t => {
-  t.match(await node.meshctlJson('status'), { healthy: true, troubles: [] })
+  t.match(await mesh.status(), { healthy: true, troubles: [] })
 })
