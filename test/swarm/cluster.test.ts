@@ -2,19 +2,14 @@
  * Three nodes as one mesh over etcd: a port that was published on one answers on all of
  * them, for containers of all of them, whatever happens to nodes, agents and etcd.
  */
-import { spawn } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { ask, askUdp, Load, type LoadReport } from '../helpers/clients.js'
+import { EtcdServers } from '../helpers/etcd.js'
 import { KeptConnection } from '../helpers/flows.js'
 import { must, type Node, outside, type Running, rareLooks, startNodes } from '../helpers/lab.js'
 import { NodeMesh } from '../helpers/node-mesh.js'
 import { sleep, waitFor } from '../helpers/wait.js'
 
-const endpoint = `http://${outside}:2379`
-const settings = ['--store', 'etcd', '--etcd-endpoints', endpoint, ...rareLooks]
 const labels = { app: 'web' }
 const short = (id: string) => id.slice(0, 12)
 const since = (start: number) => `${((performance.now() - start) / 1000).toFixed(2)} s`
@@ -28,31 +23,16 @@ const clientOf = (node: Node) => `192.168.77.20${node.name.slice(-1)}`
 for (const node of nodes) await must(['ip', 'addr', 'add', `${clientOf(node)}/24`, 'dev', 'br0'])
 const url = (node: Node, port = 8888) => `http://${node.address}:${port}/`
 
-const directory = mkdtempSync(join(tmpdir(), 'etcd-'))
-const etcd = spawn(
-  'etcd',
-  [
-    '--data-dir',
-    directory,
-    `--listen-client-urls=${endpoint}`,
-    `--advertise-client-urls=${endpoint}`,
-    '--listen-peer-urls=http://127.0.0.1:2380',
-    '--log-level=error',
-    '--unsafe-no-fsync',
-  ],
-  { stdio: ['ignore', 'ignore', 'inherit'] },
-)
+const etcd = await EtcdServers.start(t, { address: outside, members: 1 })
+const settings = ['--store', 'etcd', '--etcd-endpoints', etcd.endpoints.join(), ...rareLooks]
 const agents = new Map<Node, Running>()
 t.teardown(async () => {
   for (const agent of agents.values()) agent.kill('SIGTERM')
-  etcd.kill('SIGKILL')
-  rmSync(directory, { recursive: true, force: true })
 })
 t.afterEach(t => {
   if (!t.passing())
     for (const [node, agent] of agents) t.comment(`${node.name}: ${agent.output.slice(-6000)}`)
 })
-await waitFor(async () => (await fetch(`${endpoint}/health`)).ok, 'etcd', 30)
 
 /** Starts the agent of a node; back when it has made its first pass. */
 async function start(node: Node): Promise<void> {
@@ -227,7 +207,7 @@ t.test('an agent killed and started again is not noticed by clients of other nod
 
 t.test('while etcd stands still traffic goes on, and status says what is wrong', async t => {
   const load = loadFor(t, nodes, 10)
-  etcd.kill('SIGSTOP')
+  etcd.members[0].freeze()
   const begun = performance.now()
   for (const node of nodes)
     await waitFor(async () => !(await meshOf(node).client.status()).healthy, `${node.name} to notice`, 30)
@@ -237,7 +217,7 @@ t.test('while etcd stands still traffic goes on, and status says what is wrong',
   t.match(troubles.map(({ message }) => message).join('\n'), /etcd/)
   await sleep(Math.max(0, 6 - (performance.now() - begun) / 1000))
   for (const node of nodes) t.same(await who(node), webs.map(short).sort(), `through ${node.name}`)
-  etcd.kill('SIGCONT')
+  etcd.members[0].thaw()
   const healed = performance.now()
   for (const node of nodes)
     await waitFor(async () => (await meshOf(node).client.status()).healthy, `${node.name} to heal`, 20)
