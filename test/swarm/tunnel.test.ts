@@ -113,10 +113,38 @@ t.test('damage done in the tunnel is told of where it arrives', async t => {
   t.match((await second.client.status()).troubles, [], 'whoever sends it cannot know')
 })
 
-t.test('nodes that have nothing but IPv6 between them', async t => {
-  const sixOf = (node: Node) => `fd77::${node.name.replace('node', '')}`
+const sixOf = (node: Node) => `fd77::${node.name.replace('node', '')}`
+
+t.test('a node that has IPv6 beside one that has it not', async t => {
   for (const node of nodes) await node.must('ip', 'addr', 'add', `${sixOf(node)}/64`, 'dev', 'eth0', 'nodad')
   await must(['ip', 'addr', 'add', 'fd77::254/64', 'dev', 'br0', 'nodad'])
+  agents[0]!.kill('SIGTERM')
+  await agents[0]!.ended
+  agents[0] = await one.startAgent(...sharing, '--ipv6', 'on')
+  const server = createServer(socket =>
+    socket.on('error', () => {}).end('HTTP/1.1 200 OK\r\n\r\nother 192.0.2.1:1 9000\n'),
+  )
+  await new Promise<void>(done => server.listen({ fd: openSocket('tcp', '::', 9000, second.host) }, done))
+  closing.push(() => server.close())
+  await second.client.publish({ service: 'other', ports: ['9102:9000'], endpoints: ['node:9000'] }, 60)
+  await first.settled(9102, 1)
+  for (const { address } of nodes)
+    for (const [port, container] of [
+      [9100, 'process'],
+      [9102, 'other'],
+    ] as const)
+      t.equal((await ask(`http://${address}:${port}/`)).container, container, 'IPv4 is as ever')
+  t.equal((await ask(`http://[${sixOf(one)}]:9100/`)).container, 'process', 'its own endpoint')
+  for (const [node, port] of [
+    [one, 9102],
+    [two, 9100],
+    [two, 9102],
+  ] as const)
+    await t.rejects(ask(`http://[${sixOf(node)}]:${port}/`), { code: 'ECONNREFUSED' }, `${node.name}:${port}`)
+  await second.client.unpublish('9102', 'other')
+})
+
+t.test('nodes that have nothing but IPv6 between them', async t => {
   const flags = (node: Node) => [...sharing, '--ipv6', 'on', '--node-address', sixOf(node)]
   const leave = async (node: Node, agent: Running) => {
     t.equal((await node.meshctl('clean')).status, 0)
