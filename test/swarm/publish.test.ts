@@ -3,6 +3,7 @@
  */
 import t, { type Test } from 'tap'
 import { createClient } from '../../src/cli/client.js'
+import { run as meshctlHere } from '../../src/cli/parser.js'
 import { ask, askUdp } from '../helpers/clients.js'
 import { composeLabels } from '../helpers/containers.js'
 import { outside, startNodes } from '../helpers/lab.js'
@@ -11,7 +12,8 @@ import { waitFor } from '../helpers/wait.js'
 const [node] = await startNodes(1, { managers: 1 })
 if (!node) throw new Error('no node')
 const { docker } = node
-const mesh = createClient(`/proc/${node.pid}/root/run/mesh/mesh.sock`)
+const socket = `/proc/${node.pid}/root/run/mesh/mesh.sock`
+const mesh = createClient(socket)
 const url = (port: number) => `http://${node.address}:${port}/`
 
 /** Names of all containers that answer on a port: asked until `count` have, and some more times. */
@@ -69,13 +71,12 @@ t.test(
       stdout: /2 of 2 endpoints ready/,
     })
     t.same(await who(8101, 2), shop.map(short).sort(), 'without the container of a `docker compose run`')
-    t.match(await node.meshctl('publish', '8102:80', 'db'), { status: 0, stdout: /1 of 1 endpoints ready/ })
+    await mesh.publish({ service: 'db', ports: ['8102:80'] }, 60)
     t.same(await who(8102, 1), [short(db)])
-    t.same(await node.meshctl('publish', '8103:80', 'api'), {
-      status: 2,
-      stdout: '',
-      stderr:
-        'meshctl: service "api": 2 compose projects have a service of this name; write one of crm/api, shop/api\n',
+    await t.rejects(meshctlHere(['publish', '8103:80', 'api', '--socket', socket]), {
+      code: 'MESH_BAD_INPUT',
+      message:
+        'service "api": 2 compose projects have a service of this name; write one of crm/api, shop/api',
     })
     await refused(t, 8103)
   },
@@ -113,15 +114,8 @@ t.test('a target alone lets the mesh choose a free port from 30000-32767, and it
 })
 
 t.test('a range keeps its ports or shifts them; what leaves them alone is one virtual service', async t => {
-  const { status } = await node.meshctl(
-    'publish',
-    '8000-8009:8000-8009',
-    '9010-9012:9020-9022',
-    'range',
-    '--selector',
-    'mesh.container=solo',
-  )
-  t.equal(status, 0)
+  const ports = ['8000-8009:8000-8009', '9010-9012:9020-9022']
+  await mesh.publish({ service: 'range', ports, selector: 'mesh.container=solo' }, 60)
   for (const port of [8000, 8004, 8009]) t.match(await ask(url(port)), { container: short(solo), port })
   t.equal((await ask(url(9010))).port, 9020)
   t.equal((await ask(url(9012))).port, 9022)
@@ -209,9 +203,9 @@ t.test('unpublished ports are refused, the others of the service go on', async t
     stderr: '',
   })
   await refused(t, 8888)
-  t.match(await node.meshctl('unpublish', '8888', 'web'), {
-    status: 1,
-    stderr: /service "web": not published/,
-  })
-  t.match(await node.meshctl('unpublish', '1', 'solo'), { status: 1, stderr: /it publishes 8105:81\/tcp/ })
+  for (const [port, service, message] of [
+    ['8888', 'web', /service "web": not published/],
+    ['1', 'solo', /it publishes 8105:81\/tcp/],
+  ] as const)
+    await t.rejects(meshctlHere(['unpublish', port, service, '--socket', socket]), { message })
 })
