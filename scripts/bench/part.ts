@@ -5,11 +5,11 @@
  *   node --expose-gc part.js NAME FILE [--quick]
  */
 import { writeFileSync } from 'node:fs'
-import { compileLate } from '../../src/cli/compiler.js'
-import { parts } from './parts.js'
+import { tuneEngine } from '../../src/cli/engine.js'
 
 // What is measured in this process is the agent's, and runs as meshd runs it.
-compileLate()
+tuneEngine()
+const { parts } = await import('./parts.js')
 const [name = '', file = '', ...flags] = process.argv.slice(2)
 const part = parts.find(each => each.name === name)
 if (!part) throw new Error(`there is no part ${name}`)

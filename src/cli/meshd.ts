@@ -3,20 +3,19 @@
  * meshd: reads its settings and becomes the agent. Exit status 2 for settings that
  * make no sense, 1 for anything else that stops it.
  */
-import { configure } from '../config/config.js'
-import { helpText } from '../config/help.js'
 import { MeshError, reasonOf } from '../errors.js'
-import { compileLate } from './compiler.js'
+import { tuneEngine } from './engine.js'
 import { packageVersion } from './version.js'
 
+tuneEngine()
 try {
+  const { configure } = await import('../config/config.js')
   const { help, version, settings, warnings } = configure(process.argv.slice(2), process.env)
-  if (help) process.stdout.write(`${helpText()}\n`)
+  if (help) process.stdout.write(`${(await import('../config/help.js')).helpText()}\n`)
   else if (version) process.stdout.write(`meshd ${packageVersion()}\n`)
   for (const warning of warnings) process.stderr.write(`meshd: warning: ${warning}\n`)
   if (settings) {
     // Loaded last: help and complaints need neither Docker's client nor the addon.
-    compileLate()
     const { runAgent } = await import('../agent/run.js')
     await runAgent(settings, packageVersion())
   }
