@@ -17,11 +17,6 @@ const flags = {
    * never shrinks again.
    */
   'semi-space-growth-factor': 1,
-  /**
-   * How much the heap may grow beyond what was in use, per cent, until it is cleared up; by
-   * itself up to 300. With 10,000 services of ten endpoints the process has 285 MB for 377.
-   */
-  'heap-growing-percent': 40,
 }
 
 /** For the whole process, threads included. Before anything large is loaded: what has grown stays. */
