@@ -26,7 +26,7 @@ t.test('a VIP on two nodes', async t => {
   const lonely = here.addContainer('lonely', { labels: { 'mesh.attach': 'true' }, attach: 'none' })
   const plain = here.addContainer('plain')
   const vipPorts = ['80', '8080:80', '53/udp'].map(text => parseVipPort(text))
-  const endpoints = [{ address: there.address, port: 9000 }]
+  const endpoints = [{ address: cluster.records[1]!.address, port: 9000 }]
   const hosts = cluster.records.map(({ name, address, subnet }) => ({
     name,
     address,
