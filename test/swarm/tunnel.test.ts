@@ -2,61 +2,47 @@
  * What two agents make of the network between them: its size, and damage done to what
  * comes through it; and a process of one node as an endpoint of both.
  */
-import { spawn } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import t from 'tap'
 import { openSocket } from '../../src/netlink/addon.js'
 import { ask } from '../helpers/clients.js'
+import { EtcdServers } from '../helpers/etcd.js'
 import { must, type Node, outside, type Running, startNodes } from '../helpers/lab.js'
 import { NodeMesh } from '../helpers/node-mesh.js'
 import { sendFrames } from '../helpers/tunnel-frames.js'
 import { waitFor } from '../helpers/wait.js'
 
-const endpoint = `http://${outside}:2379`
 const nodes = await startNodes(2)
 const [one, two] = nodes as [Node, Node]
 const [first, second] = nodes.map(node => new NodeMesh(node)) as [NodeMesh, NodeMesh]
-const directory = mkdtempSync(join(tmpdir(), 'etcd-'))
-const etcd = spawn(
-  'etcd',
-  [
-    '--data-dir',
-    directory,
-    `--listen-client-urls=${endpoint}`,
-    `--advertise-client-urls=${endpoint}`,
-    '--listen-peer-urls=http://127.0.0.1:2380',
-    '--log-level=error',
-    '--unsafe-no-fsync',
-  ],
-  { stdio: ['ignore', 'ignore', 'inherit'] },
-)
+const etcd = await EtcdServers.start(t, { address: outside, members: 1 })
 const agents: Running[] = []
 const closing: (() => void)[] = []
 t.teardown(() => {
   for (const close of closing) close()
   for (const agent of agents) agent.kill('SIGTERM')
-  etcd.kill('SIGKILL')
-  rmSync(directory, { recursive: true, force: true })
 })
 t.afterEach(t => {
   if (!t.passing()) for (const agent of agents) t.comment(agent.output.slice(-6000))
 })
-await waitFor(async () => (await fetch(`${endpoint}/health`)).ok, 'etcd', 30)
 // One after the other, for the numbers and subnets to be those of their names.
-const sharing = ['--store', 'etcd', '--etcd-endpoints', endpoint]
+const sharing = ['--store', 'etcd', '--etcd-endpoints', etcd.endpoints.join()]
 for (const node of nodes) agents.push(await node.startAgent(...sharing))
 
-t.test('a process of one node answers through both, and sees the client', async t => {
+/** A process of a node that answers on port 9000 in both families; the addresses of the clients it sees. */
+async function serve(mesh: NodeMesh, name: string): Promise<string[]> {
   const seen: string[] = []
   const server = createServer(socket => {
     seen.push(socket.remoteAddress?.replace('::ffff:', '') ?? '')
-    socket.on('error', () => {}).end(`HTTP/1.1 200 OK\r\n\r\nprocess 192.0.2.1:1 9000\n`)
+    socket.on('error', () => {}).end(`HTTP/1.1 200 OK\r\n\r\n${name} 192.0.2.1:1 9000\n`)
   })
-  await new Promise<void>(done => server.listen({ fd: openSocket('tcp', '::', 9000, first.host) }, done))
+  await new Promise<void>(done => server.listen({ fd: openSocket('tcp', '::', 9000, mesh.host) }, done))
   closing.push(() => server.close())
+  return seen
+}
+
+t.test('a process of one node answers through both, and sees the client', async t => {
+  const seen = await serve(first, 'process')
   const { service } = await first.client.publish(
     {
       service: 'process',
@@ -121,11 +107,7 @@ t.test('a node that has IPv6 beside one that has it not', async t => {
   agents[0]!.kill('SIGTERM')
   await agents[0]!.ended
   agents[0] = await one.startAgent(...sharing, '--ipv6', 'on')
-  const server = createServer(socket =>
-    socket.on('error', () => {}).end('HTTP/1.1 200 OK\r\n\r\nother 192.0.2.1:1 9000\n'),
-  )
-  await new Promise<void>(done => server.listen({ fd: openSocket('tcp', '::', 9000, second.host) }, done))
-  closing.push(() => server.close())
+  await serve(second, 'other')
   await second.client.publish({ service: 'other', ports: ['9102:9000'], endpoints: ['node:9000'] }, 60)
   await first.settled(9102, 1)
   for (const { address } of nodes)
