@@ -7,6 +7,7 @@
  * are not what they were when it was asked last, and for a share of all others: what the
  * table does not show (thresholds) is found within `rounds` observations.
  */
+import { crc32 } from 'node:zlib'
 import {
   type DestinationObject,
   type DestinationReading,
@@ -14,6 +15,7 @@ import {
   keyOf,
   keyOfVirtualService,
   type ServiceMatch,
+  type VirtualServiceObject,
 } from '../kernel/objects.js'
 import type { NetlinkConnection } from '../netlink/connection.js'
 import {
@@ -22,10 +24,9 @@ import {
   getTimeouts,
   listDestinations,
   listServices,
-  type ServiceKey,
 } from '../netlink/ipvs.js'
-import { destinationObject, serviceObject } from './ipvs-objects.js'
-import { configurationOf, keysOfPart, linesOf, type Part, partsOf, readingOf, unused } from './ipvs-table.js'
+import { destinationObject, keyOfService, serviceObject } from './ipvs-objects.js'
+import { configurationOf, keysOfPart, linesOf, readingOf, unused } from './ipvs-table.js'
 
 /** Every virtual service is asked for once in so many observations. */
 export const rounds = 15
@@ -36,21 +37,26 @@ const few = 256
 interface Seen {
   /** Which share of all it belongs to. */
   readonly number: number
-  readonly keysOfPart: readonly string[]
   readonly destinations: readonly DestinationObject[]
   /** The destinations' forwarding methods; null: masquerade, all of them. */
   readonly methods: readonly ForwardingMethod[] | null
-  readings: readonly DestinationReading[]
-  /** Its part of the table of the last observation; null: it is not known to say what the destinations are. */
-  part: Part | null
+  /** null: no destination has connections. */
+  readings: readonly DestinationReading[] | null
+  /**
+   * Checksum of its part of the table, by which it is known again: one in 2^32 that differs is taken
+   * for the same until netlink is asked. null: what the table says of these destinations is not known.
+   */
+  checksum: number | null
+  /** The observation in which the table showed it as it was seen. */
+  shownIn: number
 }
+
+/** Reads /proc/net/ip_vs of a namespace; see ipvs-table.ts. */
+type TableReader = (onPart: (part: Buffer) => void) => Promise<void>
 
 export class IpvsSight {
   private seen = new Map<string, Seen>()
-  private table: Buffer = Buffer.alloc(0)
-  /** Of the table before: where the next one is read to. */
-  private spare: ArrayBufferLike = new ArrayBuffer(0)
-  private round = 0
+  private observations = 0
   private made = 0
 
   /** Forgets what was seen of virtual services: something about them is being changed. */
@@ -63,92 +69,110 @@ export class IpvsSight {
   }
 
   /**
-   * `readTable`: reads /proc/net/ip_vs of the namespace that the connection is in. Readings are told
-   * of destinations that drain and of those with connections; of a hundred thousand others there is
-   * nothing to tell.
+   * `readTable`: of the namespace that the connection is in. Each virtual service is told with its
+   * destinations behind it. Readings are told of destinations that drain and of those with
+   * connections; of a hundred thousand others there is nothing to tell.
    */
   async observe(
     connection: NetlinkConnection,
-    readTable: (into: ArrayBufferLike) => Promise<Buffer>,
+    readTable: TableReader,
   ): Promise<{ objects: KernelObject[]; readings: Map<string, DestinationReading> }> {
-    const services = await connection.dump(listServices())
-    const table = services.length > few ? await readTable(this.spare) : Buffer.alloc(0)
-    const parts = partsOf(table)
+    const services = (await connection.dump(listServices())).map(serviceObject)
+    const observation = ++this.observations
+    if (services.length > few) await readTable(part => this.show(part, observation))
     const shares = Math.min(rounds, Math.ceil(services.length / few))
-    const round = this.round++ % shares
     const next = new Map<string, Seen>()
-    const asked: { readonly key: ServiceKey; readonly match: ServiceMatch }[] = []
-    const found = services.map(serviceObject)
-    for (const [i, { match }] of found.entries()) {
+    const asked: ServiceMatch[] = []
+    for (const { match } of services) {
       const key = keyOfVirtualService(match)
       const seen = this.seen.get(key)
-      const part = seen?.keysOfPart.flatMap(each => parts.get(each) ?? [])[0]
-      const isKnown = seen && part && seen.number % shares !== round && this.isSame(seen, part, table)
+      const isKnown = seen?.shownIn === observation && seen.number % shares !== observation % shares
       if (isKnown) next.set(key, seen)
-      else asked.push({ key: services[i]!.key, match })
+      else asked.push(match)
     }
-    const answers = await connection.dumpAll(asked.map(({ key }) => listDestinations(key)))
-    for (const [i, { match }] of asked.entries()) {
-      const key = keyOfVirtualService(match)
-      next.set(key, this.look(match, answers[i] ?? [], this.seen.get(key)))
-    }
+    // The answers to all questions together would be some hundred megabytes.
+    for (let at = 0; at < asked.length; at += few) await this.ask(connection, asked.slice(at, at + few), next)
     this.seen = next
-    this.spare = this.table.buffer
-    this.table = table
-    return this.told(found, await connection.get(getTimeouts()))
+    return this.told(services, await connection.get(getTimeouts()))
   }
 
   private told(
-    found: readonly ReturnType<typeof serviceObject>[],
+    services: readonly VirtualServiceObject[],
     [timeouts]: readonly { readonly tcp: number; readonly tcpFin: number; readonly udp: number }[],
   ): { objects: KernelObject[]; readings: Map<string, DestinationReading> } {
-    const objects: KernelObject[] = [...found]
-    const readings = new Map<string, DestinationReading>()
-    for (const { match } of found) {
-      const seen = this.seen.get(keyOfVirtualService(match))!
-      for (let i = 0; i < seen.destinations.length; i++) {
-        const destination = seen.destinations[i]!
-        const reading = seen.readings[i]!
+    const objects: KernelObject[] = []
+    const known = new Map<string, DestinationReading>()
+    for (const service of services) {
+      const { destinations, readings } = this.seen.get(keyOfVirtualService(service.match))!
+      objects.push(service)
+      for (let i = 0; i < destinations.length; i++) {
+        const destination = destinations[i]!
+        const reading = readings?.[i] ?? unused
         objects.push(destination)
-        if (reading !== unused || destination.weight === 0) readings.set(keyOf(destination), reading)
+        if (reading !== unused || destination.weight === 0) known.set(keyOf(destination), reading)
       }
     }
     if (timeouts) objects.push({ kind: 'timeouts', ...timeouts })
-    return { objects, readings }
+    return { objects, readings: known }
+  }
+
+  private async ask(
+    connection: NetlinkConnection,
+    matches: readonly ServiceMatch[],
+    next: Map<string, Seen>,
+  ): Promise<void> {
+    const answers = await connection.dumpAll(matches.map(match => listDestinations(keyOfService(match))))
+    for (const [i, match] of matches.entries()) {
+      const key = keyOfVirtualService(match)
+      next.set(key, this.look(match, answers[i] ?? [], this.seen.get(key)))
+    }
   }
 
   private look(match: ServiceMatch, answers: readonly DestinationAnswer[], before: Seen | undefined): Seen {
-    const destinations = answers.map(answer => destinationObject(match, answer))
     return {
       number: before?.number ?? this.made++,
-      keysOfPart: before?.keysOfPart ?? keysOfPart(match),
-      destinations,
+      destinations: answers.map(answer => destinationObject(match, answer)),
       methods: answers.every(({ forwardingMethod }) => forwardingMethod === 'masquerade')
         ? null
         : answers.map(({ forwardingMethod }) => forwardingMethod),
-      readings: answers.map(({ active, inactive }) => readingOf(active, inactive)),
+      readings: used(answers.map(({ active, inactive }) => readingOf(active, inactive))),
       // Whether the table says the same is not known: it was read earlier.
-      part: null,
+      checksum: null,
+      shownIn: 0,
     }
   }
 
-  /** Whether the table shows the destinations as they were seen; notes where it does, and their connections. */
-  private isSame(seen: Seen, part: Part, table: Buffer): boolean {
-    const { part: before, destinations, methods } = seen
-    const isSameText =
-      before !== null && this.table.compare(table, part.start, part.end, before.start, before.end) === 0
-    if (!isSameText) {
-      const lines = linesOf(table, part)
-      const isSame =
-        lines.length === destinations.length &&
-        lines.every(
-          ({ configuration }, i) =>
-            configuration === configurationOf(destinations[i]!, methods?.[i] ?? 'masquerade'),
-        )
-      if (!isSame) return false
-      seen.readings = lines.map(({ reading }) => reading)
+  /** Notes whose part of the table this is, and whether it shows the destinations as they were seen. */
+  private show(part: Buffer, observation: number): void {
+    const keys = keysOfPart(part)
+    for (const key of keys) {
+      const seen = this.seen.get(key)
+      if (!seen) continue
+      if (isShown(seen, part)) seen.shownIn = observation
+      // One that may be the other family's says nothing of this one.
+      else if (keys.length === 1) this.seen.delete(key)
     }
-    seen.part = part
-    return true
   }
+}
+
+function used(readings: readonly DestinationReading[]): readonly DestinationReading[] | null {
+  return readings.every(reading => reading === unused) ? null : readings
+}
+
+/** Whether a part of the table shows the destinations as they were seen; notes their connections where it does. */
+function isShown(seen: Seen, part: Buffer): boolean {
+  const { destinations, methods } = seen
+  const checksum = crc32(part) | 0
+  if (checksum === seen.checksum) return true
+  const lines = linesOf(part)
+  const isSame =
+    lines.length === destinations.length &&
+    lines.every(
+      ({ configuration }, i) =>
+        configuration === configurationOf(destinations[i]!, methods?.[i] ?? 'masquerade'),
+    )
+  if (!isSame) return false
+  seen.readings = used(lines.map(({ reading }) => reading))
+  seen.checksum = checksum
+  return true
 }

@@ -11,9 +11,10 @@
  */
 import { closeSync, openSync, readSync } from 'node:fs'
 import { setImmediate as turn } from 'node:timers/promises'
-import { type DestinationReading, familyOf, type ServiceMatch } from '../kernel/objects.js'
+import { byFwmark, type DestinationReading, familyOf, keyOfVirtualService } from '../kernel/objects.js'
 import { runInNamespace } from '../netlink/addon.js'
-import { parseIPv6 } from '../netlink/ip.js'
+import { formatIPv4 } from '../netlink/attributes.js'
+import { formatIPv6, parseIPv6 } from '../netlink/ip.js'
 import type { ForwardingMethod } from '../netlink/ipvs.js'
 
 /** A destination as the table has it. */
@@ -23,72 +24,89 @@ export interface Line {
   readonly reading: DestinationReading
 }
 
-/** The lines of one virtual service: where they begin and end in the table. */
-export interface Part {
-  readonly start: number
-  readonly end: number
-}
-
 const newline = 0x0a
 const blank = 0x20
 /** Reads between which others get their turn: each gives one page. */
 const readsInARow = 64
+/** Bytes that are read at first before parts are looked for. */
+const chunk = 1 << 16
 
-/** The table of a namespace, in the memory of `into` if it is large enough. Throws what `open` throws. */
-export async function readTable(namespace: string | null, into: ArrayBufferLike): Promise<Buffer> {
+/**
+ * Reads the table of a namespace and gives the lines of one virtual service at a time, good
+ * until `onPart` returns: of a hundred thousand destinations the table is 8 MB. Throws what `open` throws.
+ */
+export async function readTable(namespace: string | null, onPart: (part: Buffer) => void): Promise<void> {
   const descriptor = runInNamespace(namespace, () => openSync('/proc/thread-self/net/ip_vs', 'r'))
   try {
-    let bytes = Buffer.from(into)
+    let bytes = Buffer.allocUnsafeSlow(chunk)
     let length = 0
     for (let reads = 1; ; reads++) {
-      if (length === bytes.length)
-        bytes = Buffer.concat([bytes, Buffer.allocUnsafeSlow(bytes.length || 1 << 16)])
+      if (length === bytes.length) {
+        const rest = splitTable(bytes, false, onPart)
+        if (rest.length === bytes.length) bytes = Buffer.concat([bytes, Buffer.allocUnsafeSlow(bytes.length)])
+        else bytes.set(rest)
+        length = rest.length
+      }
       const count = readSync(descriptor, bytes, length, bytes.length - length, null)
-      if (count === 0) return bytes.subarray(0, length)
+      if (count === 0) break
       length += count
       if (reads % readsInARow === 0) await turn()
     }
+    splitTable(bytes.subarray(0, length), true, onPart)
   } finally {
     closeSync(descriptor)
   }
 }
 
-/** Virtual services by what begins their line, and of a fwmark's the family of their destinations: `FWM  000122B8 6`. */
-export function partsOf(table: Buffer): Map<string, Part> {
-  const parts = new Map<string, Part>()
-  // The lines of the heading.
-  let at = table.indexOf(newline, table.indexOf('\n  -> RemoteAddress') + 1) + 1
-  while (at < table.length) {
-    const first = table.indexOf(newline, at) + 1
-    if (first === 0) break
-    let end = first
-    while (end < table.length && table[end] === blank) {
-      const next = table.indexOf(newline, end) + 1
-      if (next === 0) break
-      end = next
-    }
-    parts.set(keyAt(table, at, first, end), { start: at, end })
-    at = end
+/**
+ * Gives the lines of each virtual service, and those of the heading in the same way. Returns
+ * what is left: the last of them, unless the table ends here, as more of it may follow.
+ */
+export function splitTable(table: Buffer, isEnd: boolean, onPart: (part: Buffer) => void): Buffer {
+  let start = 0
+  for (let at = 0; ; ) {
+    at = table.indexOf(newline, at) + 1
+    const isLast = at === 0 || at === table.length
+    if (isLast && !isEnd) return table.subarray(start)
+    if (!isLast && table[at] === blank) continue
+    onPart(table.subarray(start, isLast ? table.length : at))
+    if (isLast) return table.subarray(table.length)
+    start = at
   }
-  return parts
 }
 
-/** Bytes of `FWM  000122B8`. */
-const fwmarkLength = 13
-/** Where the address has begun, of whatever protocol: `TCP  0`, `SCTP  0`. */
-const addressAt = 6
+const protocols: Readonly<Record<string, number>> = { TCP: 6, UDP: 17, SCTP: 132 }
 /** Bytes in front of the address in a destination's line, `  -> `. */
 const indent = 5
+const bracket = 0x5b // [
 
-function keyAt(table: Buffer, start: number, first: number, end: number): string {
-  const isFwmark = table[start] === 0x46
-  const length = isFwmark ? start + fwmarkLength : table.indexOf(blank, start + addressAt)
-  const head = table.toString('latin1', start, length)
-  if (!isFwmark) return head
-  return `${head} ${first === end ? 'none' : table[first + indent] === 0x5b ? 6 : 4}`
+/**
+ * `keyOf` the virtual services whose part this may be: of a fwmark without destinations it
+ * is not told of which family. None for the heading.
+ */
+export function keysOfPart(part: Buffer): string[] {
+  const end = part.indexOf(newline)
+  const [word = '', , place = ''] = part.toString('latin1', 0, end).split(' ')
+  if (word === 'FWM') {
+    const fwmark = Number.parseInt(place, 16)
+    const first = part[end + 1 + indent]
+    return [
+      ...(first === bracket ? [] : [keyOfVirtualService(byFwmark(fwmark))]),
+      ...(first === bracket || first === undefined ? [keyOfVirtualService(byFwmark(fwmark, 'inet6'))] : []),
+    ]
+  }
+  const protocol = protocols[word]
+  return protocol === undefined ? [] : [keyOfVirtualService({ protocol, ...placeOf(place) })]
 }
 
-const protocols: Readonly<Record<number, string>> = { 6: 'TCP', 17: 'UDP', 132: 'SCTP' }
+/** `0AFD0005:0050` or `[fd4d:0000:…]:0050` */
+function placeOf(text: string): { address: string; port: number } {
+  const colon = text.lastIndexOf(':')
+  const digits = text.slice(0, colon).replace(/[[\]:]/g, '')
+  const bytes = Buffer.from(digits, 'hex')
+  const address = bytes.length === 16 ? formatIPv6(bytes) : formatIPv4(bytes)
+  return { address, port: Number.parseInt(text.slice(colon + 1), 16) }
+}
 
 function hex(value: number, digits: number): string {
   return value.toString(16).toUpperCase().padStart(digits, '0')
@@ -104,16 +122,6 @@ function formatAddress(address: string): string {
     .split('.')
     .map(part => hex(Number(part), 2))
     .join('')
-}
-
-/** What may begin the part of a virtual service; see partsOf. */
-export function keysOfPart(match: ServiceMatch): string[] {
-  if ('fwmark' in match) {
-    const head = `FWM  ${hex(match.fwmark, 8)}`
-    return [`${head} ${match.family === 'inet6' ? 6 : 4}`, `${head} none`]
-  }
-  const { protocol, address, port } = match
-  return [`${protocols[protocol] ?? ''}  ${formatAddress(address)}:${hex(port, 4)}`]
 }
 
 const methods: Readonly<Record<ForwardingMethod, string>> = {
@@ -140,8 +148,8 @@ export function readingOf(active: number, inactive: number): DestinationReading 
 }
 
 /** The destinations of a part. */
-export function linesOf(table: Buffer, { start, end }: Part): Line[] {
-  const lines = table.toString('latin1', start, end).split('\n')
+export function linesOf(part: Buffer): Line[] {
+  const lines = part.toString('latin1').split('\n')
   return lines.slice(1, -1).map(line => {
     const [, place, method, weight, active, inactive] = line.trim().split(/\s+/)
     return {

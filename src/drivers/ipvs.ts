@@ -52,7 +52,7 @@ export function createIpvsDriver(sockets: Sockets): Driver {
       if (!places.has('mesh')) return { objects: [] }
       try {
         return await withIpvs(sockets, places, connection =>
-          sight.observe(connection, into => readTable(pathOf(places, 'mesh'), into)),
+          sight.observe(connection, onPart => readTable(pathOf(places, 'mesh'), onPart)),
         )
       } catch (error) {
         if (placeIsGone(error)) return { objects: [] }

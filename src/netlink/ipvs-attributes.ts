@@ -14,7 +14,6 @@ import {
   u16,
   u16be,
   u32,
-  u64,
   writeIPv4,
 } from './attributes.js'
 import { type AddressFamily, familyOf, formatIPv6, inet6, parseIPv6 } from './ip.js'
@@ -79,16 +78,7 @@ const serviceFlags = {
   },
 }
 
-/** IPVS_STATS_ATTR_* with 64-bit values (STATS64, since Linux 4.0); 11 is padding. */
-export const statsAttributes = attributes({
-  connections: [1, u64], // IPVS_STATS_ATTR_CONNS
-  incomingPackets: [2, u64], // IPVS_STATS_ATTR_INPKTS
-  outgoingPackets: [3, u64], // IPVS_STATS_ATTR_OUTPKTS
-  incomingBytes: [4, u64], // IPVS_STATS_ATTR_INBYTES
-  outgoingBytes: [5, u64], // IPVS_STATS_ATTR_OUTBYTES
-})
-
-/** IPVS_SVC_ATTR_*, linux/ip_vs.h. */
+/** IPVS_SVC_ATTR_*, linux/ip_vs.h. Its counters are left unread. */
 export const serviceAttributes = attributes({
   addressFamily: [1, u16], // IPVS_SVC_ATTR_AF
   protocol: [2, u16], // IPVS_SVC_ATTR_PROTOCOL
@@ -99,10 +89,9 @@ export const serviceAttributes = attributes({
   flags: [7, serviceFlags], // IPVS_SVC_ATTR_FLAGS
   timeout: [8, u32], // IPVS_SVC_ATTR_TIMEOUT     seconds, with the PERSISTENT flag
   netmask: [9, binary], // IPVS_SVC_ATTR_NETMASK  a mask for IPv4, network order; a length for IPv6, host order
-  stats64: [12, statsAttributes], // IPVS_SVC_ATTR_STATS64
 })
 
-/** IPVS_DEST_ATTR_*, linux/ip_vs.h. */
+/** IPVS_DEST_ATTR_*, linux/ip_vs.h. Its counters of packets and bytes are left unread. */
 export const destinationAttributes = attributes({
   address: [1, inetAddress], // IPVS_DEST_ATTR_ADDR   16 bytes, v4 in the first 4
   port: [2, u16be], // IPVS_DEST_ATTR_PORT            network order
@@ -114,7 +103,6 @@ export const destinationAttributes = attributes({
   inactive: [8, u32], // IPVS_DEST_ATTR_INACT_CONNS
   persistent: [9, u32], // IPVS_DEST_ATTR_PERSIST_CONNS
   addressFamily: [11, u16], // IPVS_DEST_ATTR_ADDR_FAMILY   absent before Linux 3.18
-  stats64: [12, statsAttributes], // IPVS_DEST_ATTR_STATS64
 })
 
 /** IPVS_CMD_ATTR_*, linux/ip_vs.h. */

@@ -50,11 +50,6 @@ export interface ServiceConfiguration {
 
 export interface ServiceReading extends Required<ServiceConfiguration> {
   readonly key: ServiceKey
-  readonly connections: bigint
-  readonly incomingPackets: bigint
-  readonly outgoingPackets: bigint
-  readonly incomingBytes: bigint
-  readonly outgoingBytes: bigint
 }
 
 export interface DestinationKey {
@@ -78,11 +73,6 @@ export interface DestinationReading extends Required<DestinationConfiguration> {
   /** Connections in all other states. */
   readonly inactive: number
   readonly persistent: number
-  readonly connections: bigint
-  readonly incomingPackets: bigint
-  readonly outgoingPackets: bigint
-  readonly incomingBytes: bigint
-  readonly outgoingBytes: bigint
 }
 
 /** `10.0.0.1:80` or `[fd4d::1]:80` */

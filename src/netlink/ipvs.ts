@@ -13,7 +13,6 @@ import {
   genericFamily,
   genericVersion,
   infoAttributes,
-  type statsAttributes,
 } from './ipvs-attributes.js'
 import {
   atPort,
@@ -135,16 +134,6 @@ export function deleteDestination(service: ServiceKey, { address, port }: Destin
   })
 }
 
-function statsOf(stats: Values<typeof statsAttributes.fields> | undefined) {
-  return {
-    connections: stats?.connections ?? 0n,
-    incomingPackets: stats?.incomingPackets ?? 0n,
-    outgoingPackets: stats?.outgoingPackets ?? 0n,
-    incomingBytes: stats?.incomingBytes ?? 0n,
-    outgoingBytes: stats?.outgoingBytes ?? 0n,
-  }
-}
-
 /** null for what is no virtual service of IPv4 or IPv6. */
 export function decodeService(payload: Buffer): ServiceReading | null {
   const { service } = commandAttributes.decode(payload, genericHeaderLength)
@@ -163,7 +152,6 @@ export function decodeService(payload: Buffer): ServiceReading | null {
     // The kernel keeps a timeout also where there is no persistence; it means nothing then.
     persistence: bits & persistentFlag ? (service.timeout ?? 0) : 0,
     onePacket: (bits & onePacketFlag) !== 0,
-    ...statsOf(service.stats64),
   }
 }
 
@@ -182,7 +170,6 @@ export function decodeDestination(payload: Buffer): DestinationReading | null {
     active: destination.active ?? 0,
     inactive: destination.inactive ?? 0,
     persistent: destination.persistent ?? 0,
-    ...statsOf(destination.stats64),
   }
 }
 

@@ -70,7 +70,6 @@ t.test('100 virtual services of 10 destinations each, in one batch, read back', 
     forwardingMethod: 'masquerade',
     active: 0,
     inactive: 0,
-    connections: 0n,
   })
   t.match(runIn(path, ['ipvsadm', '-Sn']), /-a -f 73536 -r 10\.254\.0\.3:80 -m -w 1/)
   t.ok(
