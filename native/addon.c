@@ -12,11 +12,12 @@
 #include "netlink_socket.h"
 #include "netns.h"
 #include "process_set.h"
+#include "watch.h"
 #include "xtables.h"
 
 #define MAX_ARGUMENTS 5
 #define PATH_SIZE 4096
-/* Undelivered events; beyond that the thread waits, the kernel's buffer fills, and an overrun is told. */
+/* Undelivered events; beyond that the thread waits. */
 #define WATCH_QUEUE 256
 
 static napi_value null_value(napi_env env) {
@@ -93,6 +94,33 @@ static napi_value join_group(napi_env env, napi_callback_info info) {
   struct failure failure = {0};
   int joined = netlink_join(int_argument(env, values[0]), (uint32_t)int_argument(env, values[1]), &failure);
   return joined != 0 ? throw_failure(env, &failure) : null_value(env);
+}
+
+/* hearAll(descriptor): null */
+static napi_value hear_all(napi_env env, napi_callback_info info) {
+  napi_value values[MAX_ARGUMENTS];
+  if (arguments(env, info, 1, values) != 0) return NULL;
+  struct failure failure = {0};
+  int heard = netlink_hear_all(int_argument(env, values[0]), &failure);
+  return heard != 0 ? throw_failure(env, &failure) : null_value(env);
+}
+
+/* drain(descriptor): {heard, lost}, with a struct heard for each message */
+static napi_value drain(napi_env env, napi_callback_info info) {
+  napi_value values[MAX_ARGUMENTS], result, heard, lost;
+  if (arguments(env, info, 1, values) != 0) return NULL;
+  struct failure failure = {0};
+  struct drained drained = {0};
+  int emptied = netlink_drain(int_argument(env, values[0]), &drained, &failure);
+  if (emptied == 0) {
+    napi_create_object(env, &result);
+    napi_create_buffer_copy(env, drained.count * sizeof *drained.heard, drained.heard, NULL, &heard);
+    napi_get_boolean(env, drained.lost != 0, &lost);
+    napi_set_named_property(env, result, "heard", heard);
+    napi_set_named_property(env, result, "lost", lost);
+  }
+  free(drained.heard);
+  return emptied != 0 ? throw_failure(env, &failure) : result;
 }
 
 /* openSocket(stream, address, port, namespace): descriptor */
@@ -310,8 +338,11 @@ static void watch_finalize(napi_env env, void *data, void *hint) {
   free(watch);
 }
 
-static napi_value watch_with(napi_env env, napi_callback_info info,
-                             ssize_t (*receive)(int, uint8_t *, size_t)) {
+/*
+ * watchProcesses(descriptor, listener): handle; the listener gets (bytes, 0), which are ids of processes of
+ * the set that ended, or (null, errno)
+ */
+static napi_value watch_processes(napi_env env, napi_callback_info info) {
   napi_value values[MAX_ARGUMENTS], name, handle;
   if (arguments(env, info, 2, values) != 0) return NULL;
   struct js_watch *watch = calloc(1, sizeof *watch);
@@ -319,7 +350,7 @@ static napi_value watch_with(napi_env env, napi_callback_info info,
   struct failure failure = {0};
   watch->env = env;
   watch->watch = (struct watch){
-      .fd = int_argument(env, values[0]), .receive = receive, .deliver = watch_deliver, .context = watch};
+      .fd = int_argument(env, values[0]), .receive = process_receive, .deliver = watch_deliver, .context = watch};
   napi_create_string_utf8(env, "mesh:watch", NAPI_AUTO_LENGTH, &name);
   napi_create_threadsafe_function(env, values[1], NULL, name, WATCH_QUEUE, 1, NULL, NULL, watch, watch_call,
                                   &watch->function);
@@ -332,16 +363,6 @@ static napi_value watch_with(napi_env env, napi_callback_info info,
   napi_add_env_cleanup_hook(env, watch_end, watch); /* runs before the hook of the function above */
   napi_create_external(env, watch, watch_finalize, NULL, &handle);
   return handle;
-}
-
-/* watch(descriptor, listener): handle; the listener gets (bytes, 0) or (null, errno) */
-static napi_value watch(napi_env env, napi_callback_info info) {
-  return watch_with(env, info, netlink_receive);
-}
-
-/* watchProcesses(descriptor, listener): the same for a set of processes; bytes are ids of those that ended */
-static napi_value watch_processes(napi_env env, napi_callback_info info) {
-  return watch_with(env, info, process_receive);
 }
 
 /* unwatch(handle): null; no event is delivered afterwards */
@@ -377,8 +398,9 @@ NAPI_MODULE_INIT() {
   } exported[] = {
       {"openNetlink", open_netlink},
       {"joinGroup", join_group},
+      {"hearAll", hear_all},
+      {"drain", drain},
       {"exchange", exchange},
-      {"watch", watch},
       {"watchProcesses", watch_processes},
       {"unwatch", unwatch},
       {"openProcessSet", open_process_set},

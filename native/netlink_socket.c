@@ -6,7 +6,6 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -58,6 +57,13 @@ int netlink_open(int protocol, struct failure *failure) {
 
 int netlink_join(int fd, uint32_t group, struct failure *failure) {
   if (setsockopt(fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof group) != 0)
+    return fail(failure, "setsockopt");
+  return 0;
+}
+
+int netlink_hear_all(int fd, struct failure *failure) {
+  int one = 1;
+  if (setsockopt(fd, SOL_NETLINK, NETLINK_LISTEN_ALL_NSID, &one, sizeof one) != 0)
     return fail(failure, "setsockopt");
   return 0;
 }
@@ -186,63 +192,69 @@ void netlink_exchange(struct exchange *exchange) {
   }
 }
 
-/*
- * After an overrun the kernel goes on dropping events, without a word, until its queue
- * has been emptied. Only then is a dump by the listener sure to miss nothing, so the
- * rest of the queue is thrown away before the overrun is told.
- */
-static int discard_queue(int fd, uint8_t *buffer) {
-  for (;;) {
-    if (recv(fd, buffer, CHUNK, MSG_DONTWAIT) >= 0 || errno == EINTR || errno == ENOBUFS) continue;
-    return errno == EAGAIN ? ENOBUFS : errno;
-  }
-}
-
-ssize_t netlink_receive(int fd, uint8_t *buffer, size_t size) {
-  struct sockaddr_nl sender = {0};
-  socklen_t sender_length = sizeof sender;
-  ssize_t received = recvfrom(fd, buffer, size, 0, (struct sockaddr *)&sender, &sender_length);
-  return sender.nl_pid == 0 ? received : 0;
-}
-
-static void *watch_run(void *argument) {
-  struct watch *watch = argument;
-  uint8_t *buffer = malloc(CHUNK);
-  struct pollfd entries[2] = {{.fd = watch->fd, .events = POLLIN}, {.fd = watch->wake, .events = POLLIN}};
-  while (buffer) {
-    if (poll(entries, 2, -1) < 0) {
-      if (errno == EINTR) continue;
-      break;
+static int keep_heard(struct drained *drained, const struct heard *heard) {
+  if (drained->count == drained->capacity) {
+    size_t capacity = drained->capacity ? drained->capacity * 2 : 64;
+    struct heard *larger = realloc(drained->heard, capacity * sizeof *larger);
+    if (!larger) {
+      errno = ENOMEM;
+      return -1;
     }
-    if (entries[1].revents) break;
-    ssize_t received = watch->receive(watch->fd, buffer, CHUNK);
-    if (received > 0)
-      watch->deliver(watch->context, buffer, (size_t)received, 0);
-    else if (received < 0 && errno != EINTR && errno != EAGAIN) {
-      int errnum = errno == ENOBUFS ? discard_queue(watch->fd, buffer) : errno;
-      watch->deliver(watch->context, NULL, 0, errnum);
-      if (errnum != ENOBUFS) break;
-    }
+    drained->heard = larger;
+    drained->capacity = capacity;
   }
-  free(buffer);
-  return NULL;
+  drained->heard[drained->count++] = *heard;
+  return 0;
 }
 
-int watch_start(struct watch *watch, struct failure *failure) {
-  watch->wake = eventfd(0, EFD_CLOEXEC);
-  if (watch->wake < 0) return fail(failure, "eventfd");
-  int error = pthread_create(&watch->thread, NULL, watch_run, watch);
-  if (error != 0) {
-    close(watch->wake);
-    errno = error;
-    return fail(failure, "pthread_create");
+/* The namespace's number comes beside the message, where it is not the socket's own. */
+static int32_t namespace_of(struct msghdr *message) {
+  int32_t id = -1;
+  for (struct cmsghdr *each = CMSG_FIRSTHDR(message); each; each = CMSG_NXTHDR(message, each))
+    if (each->cmsg_level == SOL_NETLINK && each->cmsg_type == NETLINK_LISTEN_ALL_NSID)
+      memcpy(&id, CMSG_DATA(each), sizeof id);
+  return id;
+}
+
+static int hear(struct drained *drained, int32_t namespace_id, const uint8_t *bytes, size_t length) {
+  for (size_t offset = 0; offset + NLMSG_HDRLEN <= length;) {
+    struct nlmsghdr header;
+    memcpy(&header, bytes + offset, sizeof header);
+    if (header.nlmsg_len < NLMSG_HDRLEN || header.nlmsg_len > length - offset) break;
+    struct heard heard = {.namespace_id = namespace_id, .type = header.nlmsg_type};
+    if (header.nlmsg_len >= NLMSG_HDRLEN + 8)
+      memcpy(&heard.index, bytes + offset + NLMSG_HDRLEN + 4, sizeof heard.index);
+    if (keep_heard(drained, &heard) != 0) return -1;
+    offset += NLMSG_ALIGN(header.nlmsg_len);
   }
   return 0;
 }
 
-void watch_stop(struct watch *watch) {
-  uint64_t one = 1;
-  while (write(watch->wake, &one, sizeof one) < 0 && errno == EINTR) continue;
-  pthread_join(watch->thread, NULL);
-  close(watch->wake);
+/*
+ * After an overrun the kernel goes on dropping messages, without a word, until its queue
+ * has been emptied. So only behind the end of it is a look sure to miss nothing.
+ */
+int netlink_drain(int fd, struct drained *drained, struct failure *failure) {
+  uint8_t buffer[16 << 10]; /* one event is smaller: a link is told in 2 KiB */
+  char control[CMSG_SPACE(sizeof(int32_t))];
+  for (;;) {
+    struct sockaddr_nl sender = {0};
+    struct iovec vector = {.iov_base = buffer, .iov_len = sizeof buffer};
+    struct msghdr message = {.msg_name = &sender,
+                             .msg_namelen = sizeof sender,
+                             .msg_iov = &vector,
+                             .msg_iovlen = 1,
+                             .msg_control = control,
+                             .msg_controllen = sizeof control};
+    ssize_t received = recvmsg(fd, &message, MSG_DONTWAIT);
+    if (received < 0) {
+      if (errno == EAGAIN) return 0;
+      if (errno == ENOBUFS) drained->lost = 1;
+      else if (errno != EINTR) return fail(failure, "recvmsg");
+    } else if (message.msg_flags & MSG_TRUNC)
+      drained->lost = 1;
+    else if (sender.nl_pid == 0 && /* only the kernel is believed */
+             hear(drained, namespace_of(&message), buffer, (size_t)received) != 0)
+      return fail(failure, "realloc");
+  }
 }

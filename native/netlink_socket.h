@@ -1,14 +1,12 @@
 /*
- * Netlink sockets: opening, batches with their answers, multicast watches.
+ * Netlink sockets: opening, batches with their answers, what multicast tells.
  * Knows descriptors, bytes and the frame of a message, never its meaning.
  */
 #ifndef MESH_NETLINK_SOCKET_H
 #define MESH_NETLINK_SOCKET_H
 
-#include <pthread.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/types.h>
 
 #include "failure.h"
 
@@ -17,6 +15,26 @@ int netlink_open(int protocol, struct failure *failure);
 
 /* Joins a multicast group (RTNLGRP_*); 0, or -1 and `failure`. */
 int netlink_join(int fd, uint32_t group, struct failure *failure);
+
+/* Has multicast messages come from all namespaces that have a number in the socket's own; 0, or -1 and `failure`. */
+int netlink_hear_all(int fd, struct failure *failure);
+
+/* What is kept of a multicast message. */
+struct heard {
+  int32_t namespace_id; /* -1: of the socket's own namespace */
+  uint32_t type;
+  uint32_t index; /* second word of the payload: the link's index in messages of links, addresses and neighbours */
+};
+
+/* All that was heard since the last time. */
+struct drained {
+  struct heard *heard; /* malloc'd */
+  size_t count, capacity;
+  int lost; /* whether there was more, which the kernel had no room for */
+};
+
+/* Empties the socket without waiting; 0, or -1 and `failure`. */
+int netlink_drain(int fd, struct drained *drained, struct failure *failure);
 
 /* One exchange: messages out, answers in. */
 struct exchange {
@@ -31,28 +49,9 @@ struct exchange {
   struct failure failure;
 };
 
-/* Reads one datagram of the kernel's; those of others count as nothing. */
-ssize_t netlink_receive(int fd, uint8_t *buffer, size_t size);
-
 /* Runs an exchange on the calling thread; fills replies and failure. Blocks at most until the deadline. */
 void netlink_exchange(struct exchange *exchange);
 
 int64_t monotonic_ms(void);
-
-/* A thread that reads a descriptor. `deliver` is called on it with bytes, or with length 0 and an errno. */
-struct watch {
-  int fd;
-  int wake; /* eventfd that ends the thread */
-  pthread_t thread;
-  /* Reads what there is without waiting: netlink_receive, process_receive. -1 and errno, EAGAIN for nothing. */
-  ssize_t (*receive)(int fd, uint8_t *buffer, size_t size);
-  void (*deliver)(void *context, const uint8_t *bytes, size_t length, int errnum);
-  void *context;
-};
-
-/* 0, or -1 and `failure`. */
-int watch_start(struct watch *watch, struct failure *failure);
-/* Ends the thread and waits for it; `deliver` is not called afterwards. */
-void watch_stop(struct watch *watch);
 
 #endif

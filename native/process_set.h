@@ -8,7 +8,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "netlink_socket.h"
+#include "failure.h"
 
 /* An empty set; a descriptor, or -1 and `failure`. */
 int process_set_open(struct failure *failure);

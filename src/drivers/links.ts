@@ -19,7 +19,6 @@ import { meshLink, meshProtocol } from '../kernel/ownership.js'
 import type { NetlinkConnection } from '../netlink/connection.js'
 import type { Request } from '../netlink/message.js'
 import {
-  type AddressReading,
   addAddress,
   addRoute,
   addRule,
@@ -28,28 +27,14 @@ import {
   deleteNeighbour,
   deleteRoute,
   deleteRule,
-  type LinkReading,
-  listAddresses,
-  listForwarding,
-  listLinks,
-  listNeighbours,
   listRoutes,
-  listRules,
-  type RouteReading,
-  type RuleReading,
   replaceRoute,
   setForwarding,
   setNeighbour,
 } from '../netlink/route.js'
-import {
-  mayBeOurs,
-  objectsOf,
-  type PlaceReading,
-  routeConfiguration,
-  ruleConfiguration,
-} from './link-objects.js'
-import { ownVxlans } from './overlay-objects.js'
-import { groupByPlace, Outcomes, placeIsGone } from './places.js'
+import { mayBeOurs, routeConfiguration, ruleConfiguration } from './link-objects.js'
+import { LinkSight } from './link-sight.js'
+import { groupByPlace, Outcomes } from './places.js'
 import type { Sockets } from './sockets.js'
 import { findLink, makeLinks, removeLinks } from './veths.js'
 import { makeVxlans, removeVxlans } from './vxlans.js'
@@ -61,17 +46,12 @@ type OnLink = AddressObject | NeighbourObject | ForwardingObject | RouteObject
 type InPlace = OnLink | RuleObject
 
 export function createLinkDriver(sockets: Sockets): Driver {
+  const sight = new LinkSight(sockets)
   return {
     name: 'link',
     kinds: ['link', 'vxlan', 'address', 'neighbour', 'forwarding', 'route', 'rule'],
     async observe(places, signal) {
-      const readings = new Map<Place, PlaceReading>()
-      for (const place of places.keys()) {
-        signal?.throwIfAborted()
-        const reading = await readPlace(sockets, places, place)
-        if (reading) readings.set(place, reading)
-      }
-      return { objects: objectsOf(readings) }
+      return { objects: await sight.observe(places, signal) }
     },
     async apply(changes, places) {
       const outcomes = new Outcomes()
@@ -92,35 +72,6 @@ export function createLinkDriver(sockets: Sockets): Driver {
 
 function isMaking(change: Change): boolean {
   return change.type !== 'remove'
-}
-
-/** Everything rtnetlink tells of one place; null when it is gone. */
-async function readPlace(sockets: Sockets, places: Places, place: Place): Promise<PlaceReading | null> {
-  try {
-    return await sockets.use('route', places, place, async connection => {
-      const queries = [listLinks(), listAddresses(), listRoutes({ protocol: meshProtocol }), listRules()]
-      // In one go, for a node may have hundreds of containers.
-      const answers = await connection.dumpAll<unknown>(queries)
-      const [links, addresses, routes, rules] = answers as [
-        LinkReading[],
-        AddressReading[],
-        RouteReading[],
-        RuleReading[],
-      ]
-      const devices = place === 'mesh' ? ownVxlans(place, links).map(({ index }) => index) : []
-      return {
-        links,
-        addresses,
-        neighbours: (await connection.dumpAll(devices.map(listNeighbours))).flat(),
-        forwarding: (await connection.dumpAll(devices.map(listForwarding))).flat(),
-        routes,
-        rules,
-      }
-    })
-  } catch (error) {
-    if (placeIsGone(error)) return null
-    throw error
-  }
 }
 
 /** All but the links of one place in one batch, in the order given. */

@@ -7,18 +7,19 @@ import { closeSync, fstatSync, openSync } from 'node:fs'
 import type { Places } from '../kernel/driver.js'
 import type { Place } from '../kernel/objects.js'
 import { namespaceIdentity } from '../netlink/addon.js'
+import { ChangeSocket } from '../netlink/changes.js'
 import { NetlinkConnection, type NetlinkProtocol } from '../netlink/connection.js'
 import { goneError, PlaceGoneError, pathOf, placeIsGone } from './places.js'
 
-interface Kept {
-  readonly connection: NetlinkConnection
+interface Kept<Open> {
+  readonly open: Open
   readonly path: string | null
   /** Of the namespace it was opened in: the path may lead to another one by now. */
   readonly identity: string
 }
 
 export class Sockets {
-  private readonly kept = new Map<string, Kept>()
+  private readonly kept = new Map<string, Kept<{ close(): void }>>()
 
   /**
    * Calls `run` with a connection into the place. Throws PlaceGoneError when the
@@ -30,7 +31,10 @@ export class Sockets {
     place: Place,
     run: (connection: NetlinkConnection) => Promise<T>,
   ): Promise<T> {
-    if (place === 'host' || place === 'mesh') return run(this.keptConnection(protocol, places, place))
+    if (place === 'host' || place === 'mesh')
+      return run(
+        this.keep(`${protocol} ${place}`, places, place, path => NetlinkConnection.open(protocol, path)),
+      )
     return this.withNamespace(places, place, async (_, path) => {
       const connection = NetlinkConnection.open(protocol, path)
       try {
@@ -58,17 +62,30 @@ export class Sockets {
     }
   }
 
-  private keptConnection(protocol: NetlinkProtocol, places: Places, place: Place): NetlinkConnection {
-    const key = `${protocol} ${place}`
+  /**
+   * Notes the changes in the sandbox and in all namespaces that links lead to from there; another
+   * one when the sandbox is another one. Throws PlaceGoneError, NetlinkError.
+   */
+  changes(places: Places): ChangeSocket {
+    return this.keep('changes mesh', places, 'mesh', path => ChangeSocket.open(path))
+  }
+
+  private keep<Open extends { close(): void }>(
+    key: string,
+    places: Places,
+    place: Place,
+    open: (path: string | null) => Open,
+  ): Open {
     const path = pathOf(places, place)
-    const kept = this.kept.get(key)
+    // A key is opened by one caller only.
+    const kept = this.kept.get(key) as Kept<Open> | undefined
     try {
       const identity = namespaceIdentity(path)
-      if (kept && kept.path === path && kept.identity === identity) return kept.connection
+      if (kept && kept.path === path && kept.identity === identity) return kept.open
       this.drop(key)
-      const connection = NetlinkConnection.open(protocol, path)
-      this.kept.set(key, { connection, path, identity })
-      return connection
+      const opened = open(path)
+      this.kept.set(key, { open: opened, path, identity })
+      return opened
     } catch (error) {
       this.drop(key)
       throw placeIsGone(error) ? goneError(place, error) : error
@@ -76,7 +93,7 @@ export class Sockets {
   }
 
   private drop(key: string): void {
-    this.kept.get(key)?.connection.close()
+    this.kept.get(key)?.open.close()
     this.kept.delete(key)
   }
 

@@ -40,7 +40,8 @@ interface Native {
   openNetlink(protocol: number, namespace: Namespace): number
   joinGroup(descriptor: number, group: number): null
   exchange(descriptor: number, messages: Buffer, oneByOne: boolean, timeout: number): Promise<ExchangeResult>
-  watch(descriptor: number, listener: (bytes: Buffer | null, errno: number) => void): WatchHandle
+  hearAll(descriptor: number): null
+  drain(descriptor: number): { readonly heard: Buffer; readonly lost: boolean }
   watchProcesses(set: number, listener: (ids: Buffer | null, errno: number) => void): WatchHandle
   unwatch(handle: WatchHandle): null
   openProcessSet(): number
@@ -150,28 +151,43 @@ export function exchange(
 }
 
 /**
- * Reads the socket from a thread of its own until `unwatch`. `listener` gets bytes,
- * or null and an errno: after ENOBUFS (events were lost) the watch goes on, after
- * any other it is over. What the listener throws goes to `onThrow`.
+ * From now on a socket's groups bring the messages of every namespace that has a number in
+ * the socket's own, too. EPERM without CAP_NET_BROADCAST.
  */
-export function watch(
-  descriptor: number,
-  listener: (bytes: Buffer | null, errno: number) => void,
-  onThrow: (error: unknown) => void,
-): WatchHandle {
+export function hearAll(descriptor: number): void {
   checkInteger(descriptorName, descriptor, 0, 0x7fffffff)
-  const guarded = (bytes: Buffer | null, errno: number) => {
-    try {
-      listener(bytes, errno)
-    } catch (error) {
-      try {
-        onThrow(error)
-      } catch (second) {
-        process.emitWarning(`a netlink listener and its error handler threw: ${reasonOf(second)}`)
-      }
-    }
-  }
-  return call(addon => addon.watch(descriptor, guarded))
+  call(addon => addon.hearAll(descriptor))
+}
+
+/** A multicast message, as far as it is looked at. */
+export interface Heard {
+  /** The namespace it is about, as the socket's own numbers it; -1: that one itself. */
+  readonly namespaceId: number
+  /** RTM_*, linux/rtnetlink.h. */
+  readonly type: number
+  /** In messages of links, addresses and neighbours: index of the link. */
+  readonly linkIndex: number
+}
+
+/**
+ * What a socket's groups have brought since the last call. `lost`: there was more, for which
+ * the kernel had no room. Does not wait.
+ */
+export function drain(descriptor: number): { readonly heard: Heard[]; readonly lost: boolean } {
+  checkInteger(descriptorName, descriptor, 0, 0x7fffffff)
+  const { heard: bytes, lost } = call(addon => addon.drain(descriptor))
+  const heard: Heard[] = []
+  for (
+    let at = 0;
+    at < bytes.length;
+    at += 12 // struct heard, native/netlink_socket.h
+  )
+    heard.push({
+      namespaceId: bytes.readInt32LE(at),
+      type: bytes.readUInt32LE(at + 4),
+      linkIndex: bytes.readUInt32LE(at + 8),
+    })
+  return { heard, lost }
 }
 
 /** An epoll descriptor for `addProcess` and `watchProcesses`. */

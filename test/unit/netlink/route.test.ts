@@ -1,5 +1,4 @@
 import t from 'tap'
-import { decodeMessages } from '../../../src/netlink/message.js'
 import {
   addAddress,
   addRoute,
@@ -17,7 +16,6 @@ import {
   parsePrefix,
   setLink,
 } from '../../../src/netlink/route.js'
-import { decodeEvent } from '../../../src/netlink/watch.js'
 import { Random } from '../../helpers/random.js'
 
 const hex = (text: string) => Buffer.from(text.replace(/[^0-9a-f]/g, ''), 'hex')
@@ -235,13 +233,4 @@ t.test('a namespace is numbered by its descriptor', async t => {
   const query = getNamespaceId(7)
   t.same(query.payload, hex('00000000 0800 0300 07000000'))
   t.equal(query.decode(hex('00000000 0800 0100 ffffffff'), 88), -1)
-})
-
-t.test('events tell what came and what went', async t => {
-  const rule = addRule({ priority: 7, source: '0.0.0.0/0', table: 1, protocol: 9 }).payload
-  const event = (type: number) => decodeEvent({ type, flags: 0, sequence: 0, payload: rule as Buffer })
-  t.match(event(32), { kind: 'rule', gone: false, reading: { priority: 7 } })
-  t.match(event(33), { kind: 'rule', gone: true })
-  t.equal(event(99), null)
-  t.same(decodeMessages(Buffer.alloc(0)), [])
 })
