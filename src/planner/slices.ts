@@ -88,15 +88,9 @@ export function changedSlices(
   return { gone, come }
 }
 
-const keys = new WeakMap<Slice, readonly string[]>()
-
-/** Objects by key. The keys of a slice are made once, however often it is asked for. */
+/** Objects by key. */
 export function stateOfSlices(slices: Iterable<Slice>): Map<string, KernelObject> {
   const state = new Map<string, KernelObject>()
-  for (const slice of slices) {
-    const own = keys.get(slice) ?? slice.map(keyOf)
-    keys.set(slice, own)
-    for (let i = 0; i < own.length; i++) state.set(own[i] as string, slice[i] as KernelObject)
-  }
+  for (const slice of slices) for (const object of slice) state.set(keyOf(object), object)
   return state
 }

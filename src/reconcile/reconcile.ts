@@ -17,9 +17,9 @@ import {
   type Kind,
   keyOf,
   type Place,
-  stateOf,
 } from '../kernel/objects.js'
 import { attachmentLink } from '../kernel/ownership.js'
+import { unlike } from '../kernel/unlike.js'
 import type { HostNode, RemoteContainer } from '../model/cluster.js'
 import type { Container } from '../model/container.js'
 import { differences } from '../model/differences.js'
@@ -77,8 +77,9 @@ interface Next {
   readonly plan: Plan
 }
 
-function runs(container: Container): boolean {
-  return container.pid !== 0 && (container.state === 'running' || container.state === 'paused')
+/** Whether it has a network to look at: it runs, is paused, or is about to run. */
+function runs({ pid, state }: Container): boolean {
+  return pid !== 0 && (state === 'running' || state === 'paused' || state === 'created')
 }
 
 /**
@@ -97,6 +98,17 @@ function pertinent(outcomes: readonly Outcome[]): Outcome[] {
 /** Whether it decides what becomes of the first datagram of a flow. */
 function isDoor({ kind }: KernelObject): boolean {
   return kind === 'entry' || kind === 'virtualService'
+}
+
+/** The doors of the plan that were there already. */
+function foundDoors(plan: Plan, observed: readonly KernelObject[]): KernelObject[] {
+  const held = new Set<string>()
+  for (const object of observed) if (isDoor(object)) held.add(keyOf(object))
+  const found: KernelObject[] = []
+  if (held.size === 0) return found
+  for (const slice of plan.slices())
+    for (const object of slice) if (isDoor(object) && held.has(keyOf(object))) found.push(object)
+  return found
 }
 
 /** `push(...items)` would need stack for each of them, and there may be a hundred thousand. */
@@ -199,15 +211,16 @@ export class Reconciler {
   /**
    * Makes one pass. Throws only if the kernel could not be read at all. A full pass gives up where
    * `signal` is aborted while it looks at the kernel: what it then saw would be older than the
-   * changes it is to make way for.
+   * changes it is to make way for. `onPlan` is called with the next mesh before the kernel gets what
+   * snapshots have changed.
    */
-  async pass(kind: PassKind, signal?: AbortSignal): Promise<Pass> {
+  async pass(kind: PassKind, signal?: AbortSignal, onPlan?: (mesh: Mesh) => void): Promise<Pass> {
     const started = performance.now()
     const inputs = this.inputs()
     const outcomes: Outcome[] = []
     const repairs: Outcome[] = []
     const found: KernelObject[] = []
-    if (this.begun) append(outcomes, await this.fast(inputs))
+    if (this.begun) append(outcomes, await this.fast(inputs, onPlan))
     const isFull = kind === 'full' || !this.begun
     const full = isFull ? await this.full(inputs, !this.begun, signal) : null
     if (full) {
@@ -232,16 +245,10 @@ export class Reconciler {
   async preview(): Promise<Change[]> {
     const inputs = this.inputs()
     const observation = await this.kernel.observe(this.places(inputs, true))
-    const observed = stateOf(observation.objects)
     if (!this.begun) this.adopt(observation.objects)
     const next = this.next(inputs)
-    const { changes } = this.changes(
-      inputs,
-      next,
-      stateOfSlices(next.plan.slices()),
-      observed,
-      observation.readings ?? new Map(),
-    )
+    const { wanted, observed } = unlike(next.plan.slices(), observation.objects)
+    const { changes } = this.changes(inputs, next, wanted, observed, observation.readings ?? new Map())
     return changes.filter(({ object }) => !observation.blind.has(object.kind))
   }
 
@@ -257,8 +264,9 @@ export class Reconciler {
   }
 
   /** Applies what the snapshots changed since the last pass, without reading the kernel. */
-  private async fast(inputs: Inputs): Promise<Outcome[]> {
+  private async fast(inputs: Inputs, onPlan?: (mesh: Mesh) => void): Promise<Outcome[]> {
     const next = this.next(inputs)
+    onPlan?.(next.mesh)
     const { gone, come } = changedSlices(this.applied, next.plan)
     const wanted = stateOfSlices(come)
     const held = stateOfSlices([this.leaving, ...gone])
@@ -286,11 +294,9 @@ export class Reconciler {
     if (first) this.adopt(observation.objects)
     this.readings = observation.readings ?? new Map()
     const next = this.next(inputs)
-    const wanted = stateOfSlices(next.plan.slices())
-    const observed = stateOf(observation.objects)
+    const found = first ? foundDoors(next.plan, observation.objects) : []
+    const { wanted, observed } = unlike(next.plan.slices(), observation.objects)
     if (first) this.inheritance.take(observed, wanted, this.clock())
-    const found: KernelObject[] = []
-    if (first) for (const [key, object] of wanted) if (isDoor(object) && observed.has(key)) found.push(object)
     const retried = this.failed
     const expected = new Set([...this.leaving.map(keyOf), ...this.inheritance.keys()])
     const { changes, leaving } = this.changes(inputs, next, wanted, observed, this.readings)
