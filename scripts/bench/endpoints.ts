@@ -4,13 +4,12 @@
  * choice among them and not what as many processes would do to the machine.
  */
 import { spawn } from 'node:child_process'
-import { resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { runInNamespace } from '../../src/netlink/addon.js'
 import { MeshNode, service } from '../../test/helpers/mesh-node.js'
 import { runIn } from '../../test/helpers/namespaces.js'
 import { Topology } from '../../test/helpers/topology.js'
-import { answered, connections, type Figures, inTurn } from './load.js'
+import { answered, connections, type Figures, inTurn, opener } from './load.js'
 import type { Options } from './parts.js'
 import { ratios, type Section } from './report.js'
 
@@ -41,20 +40,20 @@ export async function endpoints({ quick }: Options): Promise<Section[]> {
   const path = topology.pathOf(server)
   runIn(path, ['ip', 'route', 'add', 'local', '10.1.0.0/16', 'dev', 'lo'])
   runIn(topology.host, ['ip', 'route', 'add', '10.1.0.0/16', 'via', server.addresses[0]!])
-  runInNamespace(path, () => spawn(resolve('.lab/web'), ['80'], { stdio: 'ignore' }))
+  runInNamespace(path, () => spawn(opener, ['serve', '80'], { stdio: 'ignore' }))
   const ways = sizes.map((count, i): Way => ({ name: `${count}`, count, port: firstPort + i }))
   const address = (i: number) => ({ address: `10.1.${Math.floor(i / 250)}.${(i % 250) + 1}`, port: 80 })
   mesh.services = ways.map(({ name, count, port }) =>
     service(`of${name}`, [`${port}:80`], { endpoints: Array.from({ length: count }, (_, i) => address(i)) }),
   )
   await mesh.pass()
-  await answered(topology.client, topology.address, firstPort)
+  await answered(topology.client, { address: topology.address, small: firstPort })
 
   const before = new Map(ways.map(way => [way, served(mesh, way)]))
   const series = await inTurn(
     ways,
     rounds,
-    ({ port }): Figures => connections(topology.client, `http://${topology.address}:${port}/`, seconds),
+    ({ port }): Figures => connections(topology.client, { address: topology.address, small: port }, seconds),
   )
   // The kernel sums its counters up every other second.
   await sleep(4500)

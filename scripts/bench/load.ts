@@ -1,15 +1,14 @@
 /**
- * Traffic in short bursts, from whatever namespace: wrk for requests, iperf3 for bulk,
- * a program of our own for datagrams (datagrams.c). Every burst tells what it moved and what the whole kernel spent on it,
- * soft interrupts included, since a path's work is done by nobody's process.
+ * Traffic in short bursts, from whatever namespace: programs of our own for connections and
+ * requests (connections.c) and datagrams (datagrams.c), iperf3 for bulk. Every burst tells what
+ * it moved and what the whole kernel spent on it, soft interrupts included, since a path's work
+ * is done by nobody's process.
  */
 import { spawnSync } from 'node:child_process'
-import { readFileSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join, resolve } from 'node:path'
+import { readFileSync } from 'node:fs'
+import { resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { runInNamespace } from '../../src/netlink/addon.js'
-import { runIn } from '../../test/helpers/namespaces.js'
 import { waitFor } from '../../test/helpers/wait.js'
 import { Rounds } from './rounds.js'
 
@@ -18,16 +17,9 @@ export type Figures = Readonly<Record<string, number>>
 
 /** Connections at a time of `connections` and `requests`. */
 const clients = 16
-/** datagrams.c, compiled by main.ts. */
+/** datagrams.c and connections.c, compiled by main.ts. */
 export const counter = resolve('.lab/datagrams')
-
-/** Writes what a program can read; text that has a comma would be two fields. */
-const wrkReport = `done = function(summary, latency)
-  local e = summary.errors
-  io.write(string.format('FIGURES %d %d %d %d %d\\n', summary.requests, summary.duration,
-    latency:percentile(50), latency:percentile(99), e.connect + e.read + e.write + e.status + e.timeout))
-end
-`
+export const opener = resolve('.lab/connections')
 
 /** Processor time of the whole machine so far, seconds. */
 function processor(): number {
@@ -48,10 +40,11 @@ export async function idleMachine(): Promise<void> {
   }
 }
 
-/** Until a server of HTTP answers there. */
-export async function answered(from: string, address: string, port: number): Promise<void> {
-  const argv = ['curl', '--silent', '--max-time', '2', `http://${address}:${port}/`]
-  await waitFor(() => runIn(from, argv) !== '', `an answer of ${address}:${port}`, 30)
+/** Until a server of `connections` answers there. */
+export async function answered(from: string, { address, small }: Asked): Promise<void> {
+  const argv = [opener, 'open', address, String(small), '0.01', '1']
+  const asks = () => runInNamespace(from, () => spawnSync(argv[0]!, argv.slice(1))).status === 0
+  await waitFor(asks, `an answer of ${address}:${small}`, 30)
 }
 
 interface Burst {
@@ -71,47 +64,30 @@ function burst(from: string, program: string, args: readonly string[]): Burst {
   return { output: stdout, busy }
 }
 
-function wrk(from: string, url: string, seconds: number, headers: readonly string[]): Figures {
-  const script = join(tmpdir(), 'mesh-bench-wrk.lua')
-  writeFileSync(script, wrkReport)
-  const { output, busy } = interrupted(from, seconds, [
-    ...['wrk', '-d', '60s', '-t', '1', '-c', String(clients), '-s', script],
-    ...headers.flatMap(header => ['-H', header]),
-    url,
-  ])
-  const [count = 0, duration = 0, p50 = 0, p99 = 0, failed = 0] =
-    /FIGURES (.*)/.exec(output)?.[1]?.split(' ').map(Number) ?? []
-  if (count === 0 || failed > count / 1000) throw new Error(`${url}: ${failed} of ${count} failed: ${output}`)
-  return {
-    rate: count / (duration / 1e6),
-    count,
-    median: p50 / 1000,
-    p99: p99 / 1000,
-    /** Microseconds of processor time for one. */
-    cpu: (busy / count) * 1e6,
-  }
+/** Where small requests are answered. */
+export interface Asked {
+  readonly address: string
+  /** Port of connections.c. */
+  readonly small: number
 }
 
-/** wrk counts whole seconds by itself, but reports when it is interrupted; unless that comes before it sleeps. */
-function interrupted(from: string, seconds: number, argv: readonly string[]): Burst {
-  const options = ['--preserve-status', '--signal=INT', '--kill-after=2', String(seconds)]
-  for (let attempt = 1; ; attempt++) {
-    try {
-      return burst(from, 'timeout', [...options, ...argv])
-    } catch (error) {
-      if (attempt === 3) throw error
-    }
-  }
+function ask(from: string, how: 'open' | 'ask', { address, small }: Asked, seconds: number): Figures {
+  const args = [how, address, String(small), String(seconds), String(clients)]
+  const { output, busy } = burst(from, opener, args)
+  const [count = 0, failed = 0, took = 0, median = 0, p99 = 0] = output.split(' ').map(Number)
+  if (failed > count / 1000) throw new Error(`${address}:${small}: ${failed} of ${count + failed} failed`)
+  /** `cpu`: microseconds of processor time for one. */
+  return { rate: count / took, count, median, p99, cpu: (busy / count) * 1e6 }
 }
 
-/** A new connection for each request. */
-export function connections(from: string, url: string, seconds: number): Figures {
-  return wrk(from, url, seconds, ['Connection: close'])
+/** A new connection for each request; times in microseconds. */
+export function connections(from: string, asked: Asked, seconds: number): Figures {
+  return ask(from, 'open', asked, seconds)
 }
 
-/** Requests on connections that are kept. */
-export function requests(from: string, url: string, seconds: number): Figures {
-  return wrk(from, url, seconds, [])
+/** Requests on connections that are kept; times in microseconds. */
+export function requests(from: string, asked: Asked, seconds: number): Figures {
+  return ask(from, 'ask', asked, seconds)
 }
 
 /** The answer of an iperf3 client, which is tried again while the server still clears up after another. */

@@ -51,11 +51,12 @@ interface Result {
   readonly sections: readonly Section[]
 }
 
-/** What parts start in their namespaces: the test server, and datagrams.c. */
+/** What parts start in their namespaces: the test server, and programs of this directory. */
 function makePrograms(): void {
   const stdio = ['ignore', 'inherit', 'inherit'] as const
   spawnSync('scripts/image/make', ['--tar'], { stdio: [...stdio] })
-  spawnSync('cc', ['-O2', '-o', '.lab/datagrams', 'scripts/bench/datagrams.c'], { stdio: [...stdio] })
+  for (const name of ['datagrams', 'connections'])
+    spawnSync('cc', ['-O2', '-o', `.lab/${name}`, `scripts/bench/${name}.c`], { stdio: [...stdio] })
 }
 
 const quick = words.includes('--quick')

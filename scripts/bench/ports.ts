@@ -4,33 +4,32 @@
  * each host a container of the same make.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
-import { resolve } from 'node:path'
 import type { Container } from '../../src/model/container.js'
 import { runInNamespace } from '../../src/netlink/addon.js'
 import { MeshNode, service } from '../../test/helpers/mesh-node.js'
 import { runIn } from '../../test/helpers/namespaces.js'
 import { Topology } from '../../test/helpers/topology.js'
 import { DockerLayout } from './docker-layout.js'
-import { answered, bulk, connections, inTurn, type Series } from './load.js'
+import { answered, bulk, connections, inTurn, opener, type Series } from './load.js'
 import type { Options } from './parts.js'
 import { type Row, ratios, type Section } from './report.js'
 
 const first = 10_000
-/** Ports of the containers: of the test server, and of iperf3. */
-const http = 80
+/** Ports of the containers: of small requests, and of iperf3. */
+const small = 80
 const load = 5201
 
 interface Way {
   readonly name: string
   readonly address: string
-  readonly http: number
+  readonly small: number
   readonly load: number
 }
 
 /** Starts the servers of a container; they end with this process's namespaces. */
 export function serve(path: string): ChildProcess[] {
   return [
-    [resolve('.lab/web'), String(http)],
+    [opener, 'serve', String(small)],
     ['iperf3', '-s', '-p', String(load)],
   ].map(([program = '', ...args]) => runInNamespace(path, () => spawn(program, args, { stdio: 'ignore' })))
 }
@@ -38,7 +37,7 @@ export function serve(path: string): ChildProcess[] {
 /** A published port for each target, in the middle of `count` ports that lead to the first of them. */
 function portsOf(count: number): { published: number; target: number }[] {
   const middle = Math.floor((count - 1) / 2)
-  const ports = Array.from({ length: count }, (_, i) => ({ published: first + i, target: http }))
+  const ports = Array.from({ length: count }, (_, i) => ({ published: first + i, target: small }))
   return [...ports.slice(0, middle + 1), { published: first - 1, target: load }, ...ports.slice(middle + 1)]
 }
 
@@ -79,11 +78,10 @@ class MeshHost {
 
 /** The way to the port in the middle of `count`. */
 function wayTo(name: string, { address }: Topology, count: number): Way {
-  return { name, address, http: first + Math.floor((count - 1) / 2), load: first - 1 }
+  return { name, address, small: first + Math.floor((count - 1) / 2), load: first - 1 }
 }
 
-/** `goal`: of the mesh against Docker's layout at 5,000 ports and more. */
-function rows(series: Series, count: number, unit: string, goal: object): Row[] {
+function rows(series: Series, count: number, unit: string): Row[] {
   const mesh = series.of('mesh', 'rate')
   const docker = series.of("Docker's layout", 'rate')
   const one = series.of('mesh, 1 port', 'rate')
@@ -97,7 +95,7 @@ function rows(series: Series, count: number, unit: string, goal: object): Row[] 
       name: "mesh ÷ Docker's layout",
       unit: '×',
       samples: ratios(mesh, docker),
-      ...(count >= 5000 ? goal : {}),
+      ...(count >= 5000 ? { atLeast: 10 } : {}),
     },
     {
       name: 'mesh ÷ mesh, 1 port',
@@ -149,7 +147,7 @@ export async function ports({ quick }: Options): Promise<Section[]> {
   // Packets as a link without offload carries them: what every one of them costs.
   runIn(client, ['ip', 'link', 'set', 'wire', 'gso_max_segs', '1'])
   await lone.publish(1)
-  const direct = { name: 'direct', address: lone.container.addresses[0]!, http, load }
+  const direct = { name: 'direct', address: lone.container.addresses[0]!, small, load }
 
   const sections: Section[] = []
   for (const size of sizes) {
@@ -157,7 +155,7 @@ export async function ports({ quick }: Options): Promise<Section[]> {
     const all = portsOf(size)
     docker.publish(
       all,
-      all.filter(({ published, target }) => target === load || published === wayTo('', beside, size).http),
+      all.filter(({ published, target }) => target === load || published === wayTo('', beside, size).small),
     )
     const ways = [
       direct,
@@ -165,10 +163,8 @@ export async function ports({ quick }: Options): Promise<Section[]> {
       wayTo('mesh', many.topology, size),
       wayTo("Docker's layout", beside, size),
     ]
-    for (const way of ways) await answered(client, way.address, way.http)
-    const opened = await inTurn(ways, rounds, way =>
-      connections(client, `http://${way.address}:${way.http}/`, 0.5),
-    )
+    for (const way of ways) await answered(client, way)
+    const opened = await inTurn(ways, rounds, way => connections(client, way, 0.5))
     const carried = await inTurn(ways, rounds, way =>
       bulk(client, way.address, way.load, { streams: 1, seconds: 1 }),
     )
@@ -176,11 +172,11 @@ export async function ports({ quick }: Options): Promise<Section[]> {
     sections.push(
       {
         title: `Bulk in packets of 1,500 bytes, ${published}`,
-        rows: rows(carried, size, 'Gbit/s', { atLeast: 10 }),
+        rows: rows(carried, size, 'Gbit/s'),
       },
       {
         title: `New connections, ${published}`,
-        rows: [...rows(opened, size, '/s', {}), ...addedRows(opened, size)],
+        rows: [...rows(opened, size, '/s'), ...addedRows(opened, size)],
       },
     )
   }
@@ -190,7 +186,7 @@ export async function ports({ quick }: Options): Promise<Section[]> {
       ...sections.at(-1)!,
       remarks: [
         "Docker's layout: the rules of an Engine 20.10, generated, for as many services with a port each; the mesh has as many services.",
-        'Where client, server and balancer share one processor, a rate of connections is mostly that of the first two: what a balancer adds to the direct way is its own.',
+        'Where client, server and balancer share one processor, client and server have a good part of it: what a balancer adds to the direct way is its own.',
         'Asked is the port in the middle, and beside it one more for bulk. “mesh, 1 port”: another host, measured in the same rounds.',
       ],
     },

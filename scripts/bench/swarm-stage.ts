@@ -13,7 +13,7 @@ import { runIn } from '../../test/helpers/namespaces.js'
 import { NodeMesh } from '../../test/helpers/node-mesh.js'
 import { waitFor } from '../../test/helpers/wait.js'
 import { type Balancer, type Forwarding, startHaproxy, startNginx } from './balancers.js'
-import { counter } from './load.js'
+import { counter, opener } from './load.js'
 
 /** Ports of a container: of the test server, of iperf3, of the counter of datagrams. */
 const http = 80
@@ -21,7 +21,16 @@ const load = 5201
 const udp = 5202
 /** The counter once more: what is published by the mesh alone, since its container answers that by way of the mesh. */
 const meshUdp = 5203
-export const containerPorts = { http, load }
+/** Of small requests: one for each way, since ways may meet at an equal port of the client. */
+const smalls = {
+  direct: 5204,
+  "Docker's mesh": 5205,
+  mesh: 5206,
+  HAProxy: 5207,
+  nginx: 5208,
+  DNAT: 5209,
+} as const
+export const containerPorts = (way: keyof typeof smalls) => ({ small: smalls[way], load })
 
 /** Path of the namespace the clients are in. */
 export const client = '/proc/self/ns/net'
@@ -30,7 +39,10 @@ export const client = '/proc/self/ns/net'
 export interface Way {
   readonly name: string
   readonly address: string
+  /** Test server. */
   readonly http: number
+  /** Small requests. */
+  readonly small: number
   /** Bulk. */
   readonly load: number
   /** Datagrams; null: does not know them. */
@@ -110,6 +122,7 @@ export class SwarmStage {
         ['iperf3', '-s', '-p', String(load)],
         [counter, 'serve', String(udp)],
         [counter, 'serve', String(meshUdp)],
+        [opener, 'serve', ...Object.values(smalls).map(String)],
       ])
         runInNamespace(namespace, () => spawn(program, args, { stdio: 'ignore' }))
     return stage
@@ -123,6 +136,7 @@ export class SwarmStage {
         { protocol: 'tcp', port: ports + steps[peer], to: `${address}:${http}` },
         { protocol: 'tcp', port: ports + steps[peer] + 1, to: `${address}:${load}` },
         { protocol: 'udp', port: ports + steps[peer] + 1, to: `${address}:${udp}` },
+        { protocol: 'tcp', port: ports + steps[peer] + 2, to: `${address}:${smalls[peer]}` },
       ])
     this.balancers.set('HAProxy', startHaproxy(host, forwardings('HAProxy')))
     this.balancers.set('nginx', startNginx(host, forwardings('nginx')))
@@ -137,7 +151,7 @@ export class SwarmStage {
 
   /** Without any balancing. */
   direct({ address }: Backend): Way {
-    return { name: 'direct', address, http, load, udp, spent: null }
+    return { name: 'direct', address, http, ...containerPorts('direct'), udp, spent: null }
   }
 
   by(peer: Published, { ports }: Backend): Way {
@@ -149,6 +163,7 @@ export class SwarmStage {
       address,
       http: port,
       load: port + 1,
+      small: port + 2,
       udp: peer === 'HAProxy' ? null : port + 1,
       spent,
     }
@@ -215,7 +230,9 @@ async function createService(manager: Node, node: Node, index: number, network?:
   await manager.docker.call('POST', '/services/create', {
     Name: `web${index}`,
     Mode: { Replicated: { Replicas: 1 } },
-    Labels: { 'mesh.publish': `${mesh}:${http},${mesh + 1}:${load}/tcp,${mesh + 1}:${meshUdp}/udp` },
+    Labels: {
+      'mesh.publish': `${mesh}:${http},${mesh + 1}:${load}/tcp,${mesh + 1}:${meshUdp}/udp,${mesh + 2}:${smalls.mesh}`,
+    },
     TaskTemplate: {
       ContainerSpec: { Image: 'mesh-test:1' },
       Placement: { Constraints: [`node.hostname==${node.name}`] },
@@ -227,6 +244,7 @@ async function createService(manager: Node, node: Node, index: number, network?:
         published('tcp', docker, http),
         published('tcp', docker + 1, load),
         published('udp', docker + 1, udp),
+        published('tcp', docker + 2, smalls["Docker's mesh"]),
       ],
     },
   })

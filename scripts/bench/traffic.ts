@@ -74,9 +74,10 @@ function addedRows(series: Series, { ways }: Scene): Row[] {
 
 async function connectionSection(scene: Scene): Promise<Section> {
   const { ways, quick, where } = scene
-  const series = await inTurn(ways, quick ? 3 : 6, ({ address, http, spent }): Figures => {
+  const series = await inTurn(ways, quick ? 3 : 6, (way): Figures => {
+    const { spent } = way
     const before = spent?.() ?? 0
-    const figures = connections(client, `http://${address}:${http}/`, 0.5)
+    const figures = connections(client, way, 0.5)
     return { ...figures, ...(spent ? { own: (spent() - before) / figures.count! } : {}) }
   })
   return {
@@ -93,16 +94,14 @@ async function connectionSection(scene: Scene): Promise<Section> {
 
 async function requestSection(scene: Scene): Promise<Section> {
   const { ways, quick, where } = scene
-  const series = await inTurn(ways, quick ? 2 : 4, ({ address, http }) =>
-    requests(client, `http://${address}:${http}/`, 0.5),
-  )
+  const series = await inTurn(ways, quick ? 2 : 4, way => requests(client, way, 0.5))
   return {
     title: `Requests on 16 kept connections; ${where}`,
     rows: [
       ...rowsOf(series, scene, 'rate', '/s'),
       ...ratioRows(series, scene, goals),
-      ...rowsOf(series, scene, 'median', 'ms', ': half within'),
-      ...rowsOf(series, scene, 'p99', 'ms', ': 99 % within'),
+      ...rowsOf(series, scene, 'median', 'µs', ': half within'),
+      ...rowsOf(series, scene, 'p99', 'µs', ': 99 % within'),
     ],
   }
 }
@@ -162,7 +161,7 @@ async function measure(stage: SwarmStage, backend: Backend, quick: boolean): Pro
   await idleMachine()
   const where = backend.node === stage.entry ? 'endpoint on the node' : 'endpoint on another node'
   const scene: Scene = { ways, quick, where }
-  for (const { address, http } of ways) connections(client, `http://${address}:${http}/`, 0.5)
+  for (const way of ways) connections(client, way, 0.5)
   const sections = [await connectionSection(scene), await requestSection(scene)]
   if (!quick) {
     sections.push(await bulkSection(scene, 1, 'one stream'))

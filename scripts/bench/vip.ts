@@ -16,7 +16,7 @@ const network = 'shop'
 interface Way {
   readonly name: string
   readonly address: string
-  readonly http: number
+  readonly small: number
   readonly load: number
 }
 
@@ -46,10 +46,10 @@ async function waysTo(stage: SwarmStage, backend: Backend): Promise<Way[]> {
   )
   const published = stage.by('mesh', backend)
   return [
-    { name: 'direct', address: own, ...containerPorts },
-    { name: "mesh's VIP", address: meshVip, ...containerPorts },
-    { name: "Docker's VIP", address: vip, ...containerPorts },
-    { name: "mesh's published port", address: published.address, http: published.http, load: published.load },
+    { name: 'direct', address: own, ...containerPorts('direct') },
+    { name: "mesh's VIP", address: meshVip, ...containerPorts('mesh') },
+    { name: "Docker's VIP", address: vip, ...containerPorts("Docker's mesh") },
+    { ...published, name: "mesh's published port" },
   ]
 }
 
@@ -79,12 +79,10 @@ export async function vip({ quick }: Options): Promise<Section[]> {
   const sections: Section[] = []
   for (const backend of stage.backends) {
     const ways = await waysTo(stage, backend)
-    for (const { address, http } of ways) await answered(from, address, http)
+    for (const way of ways) await answered(from, way)
     await idleMachine()
     const where = backend.node === stage.entry ? 'endpoint on the node' : 'endpoint on another node'
-    const opened = await inTurn(ways, rounds, ({ address, http }) =>
-      connections(from, `http://${address}:${http}/`, 0.5),
-    )
+    const opened = await inTurn(ways, rounds, way => connections(from, way, 0.5))
     const carried = await inTurn(ways, rounds, ({ address, load }) =>
       bulk(from, address, load, { streams: 1, seconds: 1 }),
     )
