@@ -6,12 +6,11 @@ import { existsSync } from 'node:fs'
 import { MeshError, type NetlinkError } from '../errors.js'
 import type { Change } from '../kernel/change.js'
 import type { Driver, Places } from '../kernel/driver.js'
-import {
-  type DestinationObject,
-  familyOf,
-  type ServiceMatch,
-  type TimeoutsObject,
-  type VirtualServiceObject,
+import type {
+  DestinationObject,
+  ServiceMatch,
+  TimeoutsObject,
+  VirtualServiceObject,
 } from '../kernel/objects.js'
 import type { ItemWriter } from '../netlink/batch.js'
 import type { NetlinkConnection } from '../netlink/connection.js'
@@ -117,13 +116,18 @@ function lacksIpvs(error: unknown): boolean {
   return error instanceof MeshError && error.code === 'MESH_UNSUPPORTED'
 }
 
+/** Timeouts go with their namespace. */
+function isNothing({ type, object }: Change): boolean {
+  return type === 'remove' && object.kind === 'timeouts'
+}
+
 /** All changes in batches, in order; those that found another state than was observed once more. */
 async function applyAll(
   changes: readonly Change[],
   connection: NetlinkConnection,
   outcomes: Outcomes,
 ): Promise<void> {
-  const making = changes.filter(change => change.type !== 'remove' || change.object.kind !== 'timeouts')
+  const making = changes.some(isNothing) ? changes.filter(change => !isNothing(change)) : changes
   const retries = await send(making, requestFor, writer, connection, outcomes)
   const reasons = new Map(retries.map(({ change, error }) => [change, error]))
   const modules = new Set(retries.flatMap(({ change, error }) => missingScheduler(change, error) ?? []))
@@ -156,34 +160,37 @@ async function send(
   outcomes: Outcomes,
 ): Promise<Refused[]> {
   if (changes.length === 0) return []
-  const errors = await connection.requestEach(changes, toRequest, writer)
+  const failures = await connection.requestEach(changes, toRequest, writer)
   const refused: Refused[] = []
-  errors.forEach((error, i) => {
+  for (const [i, error] of failures) {
     const change = changes[i]!
-    if (!error || isSoAlready(change, error)) return
+    if (isSoAlready(change, error)) continue
     if (alternativeFor(change, error) || missingScheduler(change, error)) refused.push({ change, error })
     else outcomes.fail(change, explain(change, error))
-  })
+  }
   return refused
 }
 
-function isIPv4(match: ServiceMatch): boolean {
-  return ('fwmark' in match ? match.family : familyOf(match.address)) === 'inet'
+/** By its address that is seen when it is written. */
+function mayBeIPv4(match: ServiceMatch): boolean {
+  return !('fwmark' in match) || match.family === 'inet'
 }
 
 /** For what a first pass has by the ten thousand. It says the same as `requestFor`. */
 const writer: ItemWriter<Change> = {
   family: genericFamily,
-  writes({ type, object }) {
-    if (type === 'remove') return false
-    if (object.kind === 'destination') return isIPv4(object.service) && familyOf(object.address) === 'inet'
-    return object.kind === 'virtualService' && isIPv4(object.match)
-  },
   write({ type, object }, out) {
-    const verb = type === 'add' ? 'add' : 'update'
+    if (type === 'remove') return false
     if (object.kind === 'destination')
-      writeDestination(out, verb, object.service, object, upperThresholdOf(object))
-    else if (object.kind === 'virtualService') writeService(out, verb, object.match, object)
+      return (
+        mayBeIPv4(object.service) &&
+        writeDestination(out, type, object.service, object, upperThresholdOf(object))
+      )
+    return (
+      object.kind === 'virtualService' &&
+      mayBeIPv4(object.match) &&
+      writeService(out, type, object.match, object)
+    )
   },
 }
 

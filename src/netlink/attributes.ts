@@ -297,6 +297,24 @@ export function writeIPv4(bytes: Uint8Array, offset: number, text: string): void
   bytes[at] = value
 }
 
+/**
+ * The bytes of `10.0.0.1` as a number in host order; null for an address of IPv6. Not for what
+ * may be no address at all.
+ */
+export function wordOfIPv4(address: string): number | null {
+  const one = address.indexOf('.')
+  const two = address.indexOf('.', one + 1)
+  const three = address.indexOf('.', two + 1)
+  const first = +address.slice(0, one)
+  if (three < 0 || two < 0 || !(first <= 255)) return null // `fd4d::1`, `::ffff:10.0.0.1`
+  return (
+    first |
+    (+address.slice(one + 1, two) << 8) |
+    (+address.slice(two + 1, three) << 16) |
+    (+address.slice(three + 1) << 24)
+  )
+}
+
 function isPart(value: number, digits: number): boolean {
   return digits > 0 && digits <= 3 && value <= 255
 }

@@ -14,10 +14,8 @@ export type Acknowledgement = 'last' | 'none'
 export interface ItemWriter<T> {
   /** The generic netlink family of the messages, which have no flags of their own. */
   readonly family: string
-  /** Whether an item is one it writes. */
-  writes(item: T): boolean
-  /** Appends the payload. */
-  write(item: T, out: Writer): void
+  /** Appends the message, its header left empty. false: it is none that it writes, and nothing is appended. */
+  write(item: T, out: Writer): boolean
 }
 
 export class Batch {
@@ -45,17 +43,19 @@ export class Batch {
     this.#end(start, type, request.flags)
   }
 
-  addItem<T>(item: T, writer: ItemWriter<T>, type: number): void {
-    const start = this.#out.reserve(headerLength)
-    writer.write(item, this.#out)
+  /** false: the item is none that the writer writes. */
+  addItem<T>(item: T, writer: ItemWriter<T>, type: number): boolean {
+    const start = this.#out.length
+    if (!writer.write(item, this.#out)) return false
     this.#end(start, type, 0)
+    return true
   }
 
   /** Fills in the header of the message that begins at `start`. */
   #end(start: number, type: number, itsFlags: number): void {
     const out = this.#out
     const size = out.length - start
-    out.reserve(-size & 3) // NLMSG_ALIGN
+    if (size & 3) out.reserve(-size & 3) // NLMSG_ALIGN
     const { words } = out
     const at = start >> 2
     words[at] = size

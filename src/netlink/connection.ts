@@ -93,25 +93,27 @@ export class NetlinkConnection {
    * get that error. Throws only MESH_UNSUPPORTED, for a generic family the kernel lacks.
    */
   async request(requests: readonly Request[]): Promise<(NetlinkError | null)[]> {
-    return this.requestEach(requests, request => request)
+    const failures = await this.requestEach(requests, request => request)
+    return requests.map((_, index) => failures.get(index) ?? null)
   }
 
   /**
-   * The same for thousands: `toRequest` is called for an item when its turn comes, and
-   * once more if its request fails; for an item of `writer` only if its message fails.
+   * The same for thousands, of which those that fail are told by their index: `toRequest` is called
+   * for an item when its turn comes, and once more if its request fails; for an item of `writer`
+   * only if its message fails.
    */
   async requestEach<T>(
     items: readonly T[],
     toRequest: (item: T) => Request,
     writer: ItemWriter<T> | null = null,
-  ): Promise<(NetlinkError | null)[]> {
+  ): Promise<Map<number, NetlinkError>> {
     return this.#exclusively(async () => {
-      const outcomes: (NetlinkError | null)[] = new Array(items.length).fill(null)
+      const failures = new Map<number, NetlinkError>()
       for (let start = 0; start < items.length; ) {
         await this.#typeOf(toRequest(items[start] as T))
-        start = await this.#send(items, toRequest, writer, start, outcomes)
+        start = await this.#send(items, toRequest, writer, start, failures)
       }
-      return outcomes
+      return failures
     })
   }
 
@@ -121,7 +123,7 @@ export class NetlinkConnection {
     toRequest: (item: T) => Request,
     writer: ItemWriter<T> | null,
     start: number,
-    outcomes: (NetlinkError | null)[],
+    failures: Map<number, NetlinkError>,
   ): Promise<number> {
     const requestAt = (index: number) => toRequest(items[index] as T)
     const begun = this.#begin()
@@ -130,8 +132,8 @@ export class NetlinkConnection {
     let end = start
     while (end < items.length && end - start < batchMessages && this.#batch.length <= batchBytes) {
       const item = items[end] as T
-      if (type !== undefined && writer!.writes(item)) this.#batch.addItem(item, writer!, type)
-      else {
+      const isWritten = type !== undefined && this.#batch.addItem(item, writer!, type)
+      if (!isWritten) {
         const request = requestAt(end)
         // A family whose number is not known yet begins the next batch.
         if (this.#knownType(request) === undefined) break
@@ -145,13 +147,14 @@ export class NetlinkConnection {
     // No word of a request means success, provided that the last one's answer came.
     if (result.errno !== 0)
       for (let index = start; index < end; index++)
-        outcomes[index] = failureOf(requestAt(index), result.errno, `no answer, ${result.syscall} failed`)
+        failures.set(index, failureOf(requestAt(index), result.errno, `no answer, ${result.syscall} failed`))
     for (const message of messages) {
       if (message.type !== messageTypes.error) continue
       const index = start + ((message.sequence - firstSequence) >>> 0)
       if (index >= end) continue
       const { errno, kernelMessage } = decodeAnswer(message)
-      outcomes[index] = errno === 0 ? null : failureOf(requestAt(index), errno, kernelMessage)
+      if (errno === 0) failures.delete(index)
+      else failures.set(index, failureOf(requestAt(index), errno, kernelMessage))
     }
     return end
   }

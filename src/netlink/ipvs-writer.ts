@@ -2,8 +2,8 @@
  * Virtual services and destinations of IPv4 are added or changed: the messages that come
  * by the ten thousand, written into ones that are there already (template.ts).
  */
-import { writeIPv4 } from './attributes.js'
-import { genericHeader, genericHeaderLength } from './generic.js'
+import { wordOfIPv4 } from './attributes.js'
+import { genericHeaderLength } from './generic.js'
 import { inet } from './ip.js'
 import {
   commandAttributes,
@@ -21,6 +21,7 @@ import {
   serviceKeyValues,
   serviceValues,
 } from './ipvs-words.js'
+import { headerLength } from './message.js'
 import { placeOf } from './template.js'
 import type { Writer } from './writer.js'
 
@@ -39,34 +40,38 @@ const { service, destination } = commandAttributes.fields
 const serviceFields = serviceAttributes.fields
 const destinationFields = destinationAttributes.fields
 
-/** A complete payload, and where in it the virtual service is named. */
-function templateFor(key: ServiceKey, bytes: Buffer) {
-  const inService = (type: number) => placeOf(bytes, genericHeaderLength, [service[0], type])
-  return isFwmark(key)
-    ? { bytes, fwmark: inService(serviceFields.fwmark[0]), protocol: 0, address: 0, port: 0 }
+/** Words of 32 bits in front of the attributes: nlmsghdr and genlmsghdr. */
+const headerWords = (headerLength + genericHeaderLength) / 4
+
+/** A complete message but for its header, and in which words of it the virtual service is named. */
+function templateFor(key: ServiceKey, values: Parameters<typeof commandAttributes.encode>[0]) {
+  const bytes = commandAttributes.encode(values, Buffer.alloc(headerWords * 4))
+  const wordOf = (path: readonly number[]) => placeOf(bytes, headerWords * 4, path) >> 2
+  const inService = (type: number) => wordOf([service[0], type])
+  const named = isFwmark(key)
+    ? { fwmark: inService(serviceFields.fwmark[0]), protocol: 0, address: 0, port: 0 }
     : {
-        bytes,
         fwmark: 0,
         protocol: inService(serviceFields.protocol[0]),
         address: inService(serviceFields.address[0]),
         port: inService(serviceFields.port[0]),
       }
+  return { bytes, wordOf, ...named }
 }
 
-type Template = ReturnType<typeof templateFor>
+type Template = Omit<ReturnType<typeof templateFor>, 'wordOf'>
 
 const anyFwmark: ServiceKey = { fwmark: 0, family: inet }
 const anyAddress: ServiceKey = { protocol: 0, address: '0.0.0.0', port: 0 }
 
 function destinationTemplateFor(key: ServiceKey) {
-  const values = {
+  const { wordOf, ...template } = templateFor(key, {
     service: serviceKeyValues(key),
     destination: destinationValues({ address: '0.0.0.0', port: 0, weight: 0 }),
-  }
-  const bytes = commandAttributes.encode(values, genericHeader(commands.newDest, genericVersion))
-  const inDestination = (type: number) => placeOf(bytes, genericHeaderLength, [destination[0], type])
+  })
+  const inDestination = (type: number) => wordOf([destination[0], type])
   return {
-    service: templateFor(key, bytes),
+    service: template,
     address: inDestination(destinationFields.address[0]),
     port: inDestination(destinationFields.port[0]),
     weight: inDestination(destinationFields.weight[0]),
@@ -82,35 +87,49 @@ function portWord(port: number): number {
   return ((port & 0xff) << 8) | (port >> 8)
 }
 
-/** Appends a template with another command and virtual service; returns where it begins. */
-function append(out: Writer, template: Template, command: number, match: Match): number {
-  const start = out.append(template.bytes)
-  const { buffer, words } = out
-  buffer[start] = command
-  if ('fwmark' in match) words[(start + template.fwmark) >> 2] = match.fwmark
-  else {
-    words[(start + template.protocol) >> 2] = match.protocol
-    writeIPv4(buffer, start + template.address, match.address)
-    words[(start + template.port) >> 2] = portWord(match.port)
-  }
-  return start
+/** struct genlmsghdr in host order: command and version. */
+function commandWord(command: number): number {
+  return command | (genericVersion << 8)
 }
 
-/** Appends the payload that adds or changes a destination; lower threshold 0, forwarding method masquerade. */
+/** Appends a template with a command and a virtual service; returns its first word, null for one of IPv6. */
+function append(out: Writer, template: Template, command: number, match: Match): number | null {
+  const address = 'fwmark' in match ? 0 : wordOfIPv4(match.address)
+  if (address === null) return null
+  const at = out.append(template.bytes) >> 2
+  const { words } = out
+  words[at + headerWords - 1] = commandWord(command)
+  if ('fwmark' in match) words[at + template.fwmark] = match.fwmark
+  else {
+    words[at + template.protocol] = match.protocol
+    words[at + template.address] = address
+    words[at + template.port] = portWord(match.port)
+  }
+  return at
+}
+
+/**
+ * Appends the message that adds or changes a destination; lower threshold 0, forwarding method
+ * masquerade. false for one of IPv6, of which nothing is appended.
+ */
 export function writeDestination(
   out: Writer,
   verb: Verb,
   match: Match,
   { address, port, weight }: Destination,
   upperThreshold: number,
-): void {
+): boolean {
+  const word = wordOfIPv4(address)
+  if (word === null) return false
   const template = 'fwmark' in match ? destinationOfFwmark : destinationOfAddress
-  const start = append(out, template.service, verb === 'add' ? commands.newDest : commands.setDest, match)
-  const { buffer, words } = out
-  writeIPv4(buffer, start + template.address, address)
-  words[(start + template.port) >> 2] = portWord(port)
-  words[(start + template.weight) >> 2] = weight
-  words[(start + template.upperThreshold) >> 2] = upperThreshold
+  const at = append(out, template.service, verb === 'add' ? commands.newDest : commands.setDest, match)
+  if (at === null) return false
+  const { words } = out
+  words[at + template.address] = word
+  words[at + template.port] = portWord(port)
+  words[at + template.weight] = weight
+  words[at + template.upperThreshold] = upperThreshold
+  return true
 }
 
 interface ServiceTemplates extends ServiceConfiguration {
@@ -119,28 +138,23 @@ interface ServiceTemplates extends ServiceConfiguration {
 }
 
 function serviceTemplatesFor({ scheduler, persistence }: ServiceConfiguration): ServiceTemplates {
-  const of = (key: ServiceKey) => {
-    const values = { service: serviceValues(key, { scheduler, persistence }) }
-    return templateFor(
-      key,
-      commandAttributes.encode(values, genericHeader(commands.newService, genericVersion)),
-    )
-  }
+  const of = (key: ServiceKey) =>
+    templateFor(key, { service: serviceValues(key, { scheduler, persistence }) })
   return { scheduler, persistence, ofFwmark: of(anyFwmark), ofAddress: of(anyAddress) }
 }
 
 /** Those of the virtual service before: mostly they are configured alike. */
 let last = serviceTemplatesFor({ scheduler: 'rr', persistence: 0 })
 
-/** Appends the payload that adds or changes a virtual service. */
+/** Appends the message that adds or changes a virtual service. false for one of IPv6, of which nothing is appended. */
 export function writeService(
   out: Writer,
   verb: Verb,
   match: Match,
   configuration: { readonly scheduler: string; readonly persistence: number },
-): void {
+): boolean {
   if (configuration.scheduler !== last.scheduler || configuration.persistence !== last.persistence)
     last = serviceTemplatesFor(configuration)
   const template = 'fwmark' in match ? last.ofFwmark : last.ofAddress
-  append(out, template, verb === 'add' ? commands.newService : commands.setService, match)
+  return append(out, template, verb === 'add' ? commands.newService : commands.setService, match) !== null
 }

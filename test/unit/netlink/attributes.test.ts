@@ -19,6 +19,7 @@ import {
   u32,
   u32be,
   u64,
+  wordOfIPv4,
 } from '../../../src/netlink/attributes.js'
 import { Random } from '../../helpers/random.js'
 
@@ -88,6 +89,15 @@ t.test('a value too short for its kind is an error, not a wrong value', async t 
 t.test('text ends at its NUL, or without one at its end', async t => {
   t.same(table.decode(hex('0900 0300 72720041 42 000000')), { text: 'rr' })
   t.same(table.decode(hex('0600 0300 7272 0000')), { text: 'rr' })
+})
+
+t.test('an IPv4 address as a number has the bytes of the address', async t => {
+  for (const address of ['0.0.0.0', '10.0.200.1', '255.255.255.255', '1.2.3.4']) {
+    const [word = 0] = Uint32Array.of(wordOfIPv4(address) ?? 0)
+    t.same([...new Uint8Array(Uint32Array.of(word).buffer)], [...parseIPv4(address)])
+  }
+  for (const other of ['fd4d::1', '::', '::ffff:10.0.0.1', '64:ff9b::10.0.0.1'])
+    t.equal(wordOfIPv4(other), null)
 })
 
 t.test('IPv4 addresses are read and written strictly', async t => {

@@ -1,6 +1,7 @@
 import t from 'tap'
 import { Batch } from '../../../src/netlink/batch.js'
 import { decodeMessages } from '../../../src/netlink/message.js'
+import type { Writer } from '../../../src/netlink/writer.js'
 
 const hex = (text: string) => Buffer.from(text.replace(/[^0-9a-f]/g, ''), 'hex')
 const empty = { flags: 0, payload: Buffer.alloc(0) }
@@ -52,11 +53,15 @@ t.test('an item is written without a request', async t => {
   const batch = new Batch()
   const writer = {
     family: 'IPVS',
-    writes: () => true,
-    write: (item: number, out: { append(bytes: Uint8Array): void }) => out.append(Uint8Array.of(item)),
+    write(item: number, out: Writer) {
+      if (item === 0) return false
+      out.append(Uint8Array.of(...new Uint8Array(16), item))
+      return true
+    },
   }
   batch.begin(4)
-  batch.addItem(0x0a, writer, 0x18)
+  t.ok(batch.addItem(0x0a, writer, 0x18))
+  t.notOk(batch.addItem(0, writer, 0x18))
   batch.addItem(0x0b, writer, 0x18)
   t.same(
     batch.end('last'),
