@@ -85,7 +85,7 @@ export function dockerClient(socketPath: string, parallel: number): DockerClient
     async events(since, signal) {
       // On a connection of its own, and without a limit: nothing may happen for days.
       const query = { since, ...filtered(eventFilters) }
-      return answered({ socketPath }, '/events', { query, signal })
+      return answered({ socketPath, agent: false }, '/events', { query, signal })
     },
     close: () => agent.destroy(),
   }
@@ -97,7 +97,7 @@ function filtered(filters: object): { readonly filters: string } {
 
 /** The answer once its header is there. Throws RefusedError, and what the connection fails with. */
 async function answered(
-  place: { readonly socketPath: string; readonly agent?: Agent; readonly timeout?: number },
+  place: { readonly socketPath: string; readonly agent: Agent | false; readonly timeout?: number },
   path: string,
   { method = 'GET', query = {}, body, signal }: Call,
 ): Promise<IncomingMessage> {
