@@ -1,11 +1,12 @@
 /**
- * The few requests that are made of Docker, by Node's own HTTP client; answers are raw and
- * parsed by their readers. The usual clients bring SSH, gRPC and more along: a fifth of the
- * agent's memory, and 0.2 s at its start.
+ * The few requests that are made of Docker, over dockerode; answers are raw and
+ * parsed by their readers. It is loaded here, at the first use, and without what it
+ * brings along for Engines elsewhere, which would be a fifth of the agent's memory.
  */
-import { Agent, type IncomingMessage, request } from 'node:http'
+import { Agent } from 'node:http'
+import { createRequire } from 'node:module'
 import type { Readable } from 'node:stream'
-import { MeshError, reasonOf, SourceError } from '../errors.js'
+import { reasonOf, SourceError } from '../errors.js'
 import { eventFilters } from './docker-events.js'
 
 export interface DockerClient {
@@ -33,40 +34,24 @@ const answerTimeout = 20_000
 /** The same for Swarm: a manager without quorum looks for others for 20 s before it says so, milliseconds. */
 const swarmTimeout = 10_000
 
-/** Docker's refusal, in its own words. */
-export class RefusedError extends MeshError {
-  readonly status: number
-  readonly words: string
-
-  constructor(status: number, words: string) {
-    super('MESH_SOURCE', `${words} (HTTP status ${status})`)
-    this.status = status
-    this.words = words
-  }
-}
-
-interface Call {
-  readonly method?: 'GET' | 'POST'
-  readonly query?: Readonly<Record<string, string | number>>
-  readonly body?: object
-  readonly signal?: AbortSignal
-}
-
-export function dockerClient(socketPath: string, parallel: number): DockerClient {
+export async function dockerClient(socketPath: string, parallel: number): Promise<DockerClient> {
+  withhold(['ssh2', '@grpc/grpc-js', '@grpc/proto-loader'])
+  const { default: Docker } = await import('dockerode')
   const agent = new Agent({ keepAlive: true, maxSockets: parallel + 2 })
-  const requests = { socketPath, agent, timeout: answerTimeout }
-
-  const ask = async (path: string, call: Call = {}): Promise<unknown> => {
-    const text = await textOf(await answered(requests, path, call))
-    return text === '' ? null : JSON.parse(text)
-  }
+  // An explicit undefined outranks DOCKER_HOST and its like, which dockerode reads from the environment.
+  const place = { socketPath, host: undefined, protocol: 'http' as const, port: undefined }
+  // `agent` and `connectionTimeout` are missing in dockerode's types.
+  const requests = new Docker({ ...place, agent, timeout: answerTimeout } as object)
+  // No `timeout`: it would end a stream on which nothing happens. This one ends with the response's header.
+  const stream = new Docker({ ...place, timeout: undefined, connectionTimeout: answerTimeout } as object)
 
   return {
-    list: () => ask('/containers/json', { query: filtered({ status: ['running', 'paused', 'restarting'] }) }),
-    inspect: id => orNull(ask(`/containers/${encodeURIComponent(id)}/json`)),
+    list: () => requests.listContainers({ filters: { status: ['running', 'paused', 'restarting'] } }),
+    inspect: id => orNull(requests.getContainer(id).inspect()),
     async services() {
       try {
-        return await ask('/services', { signal: AbortSignal.timeout(swarmTimeout) })
+        const abortSignal = AbortSignal.timeout(swarmTimeout)
+        return await requests.listServices({ _query: {}, abortSignal } as object)
       } catch (error) {
         // 503: no member of a swarm, or a worker; a manager without quorum answers the same in other words.
         const notManager =
@@ -75,70 +60,33 @@ export function dockerClient(socketPath: string, parallel: number): DockerClient
         throw error
       }
     },
-    service: name => orNull(ask(`/services/${encodeURIComponent(name)}`)),
-    tasks: filters => orNull(ask('/tasks', { query: filtered(filters) })),
-    async updateService(id, version, body) {
-      await ask(`/services/${encodeURIComponent(id)}/update`, { method: 'POST', query: { version }, body })
+    service: name => orNull(requests.getService(name).inspect()),
+    tasks: filters => orNull(requests.listTasks({ filters } as object)),
+    async updateService(id, version, spec) {
+      await requests.getService(id).update({ _query: { version }, _body: spec } as object)
     },
-    swarmNodes: () => ask('/nodes'),
-    info: () => ask('/info'),
-    async events(since, signal) {
-      // On a connection of its own, and without a limit: nothing may happen for days.
-      const query = { since, ...filtered(eventFilters) }
-      return answered({ socketPath, agent: false }, '/events', { query, signal })
+    swarmNodes: () => requests.listNodes(),
+    info: () => requests.info(),
+    async events(since, abortSignal) {
+      return (await stream.getEvents({
+        since,
+        filters: eventFilters,
+        abortSignal,
+      } as object)) as unknown as Readable
     },
     close: () => agent.destroy(),
   }
 }
 
-function filtered(filters: object): { readonly filters: string } {
-  return { filters: JSON.stringify(filters) }
-}
-
-/** The answer once its header is there. Throws RefusedError, and what the connection fails with. */
-async function answered(
-  place: { readonly socketPath: string; readonly agent: Agent | false; readonly timeout?: number },
-  path: string,
-  { method = 'GET', query = {}, body, signal }: Call,
-): Promise<IncomingMessage> {
-  const words = Object.entries(query).map(([name, value]) => `${name}=${encodeURIComponent(value)}`)
-  const answer = await new Promise<IncomingMessage>((resolve, reject) => {
-    const call = request({
-      ...place,
-      method,
-      path: words.length > 0 ? `${path}?${words.join('&')}` : path,
-      headers: body ? { 'content-type': 'application/json' } : {},
-      ...(signal ? { signal } : {}),
-    })
-    // Said as ECONNRESET.
-    const limit = setTimeout(() => call.destroy(), answerTimeout)
-    call.on('timeout', () => call.destroy())
-    call.on('error', reject)
-    call.on('close', () => clearTimeout(limit))
-    call.on('response', response => {
-      clearTimeout(limit)
-      resolve(response)
-    })
-    call.end(body && JSON.stringify(body))
-  })
-  const { statusCode = 0 } = answer
-  if (statusCode >= 200 && statusCode < 300) return answer
-  const text = await textOf(answer)
-  throw new RefusedError(statusCode, messageOf(text))
-}
-
-async function textOf(answer: Readable): Promise<string> {
-  const parts: Buffer[] = []
-  for await (const part of answer) parts.push(part)
-  return Buffer.concat(parts).toString()
-}
-
-/** `{"message":"No such container: web"}` */
-function messageOf(text: string): string {
-  try {
-    return String((JSON.parse(text) as { message?: unknown }).message ?? text)
-  } catch {
-    return text.trim()
+/**
+ * Gives CommonJS modules that ask for these an empty object: dockerode loads them at once,
+ * but uses them only for Engines reached over SSH and for builds with BuildKit.
+ */
+function withhold(names: readonly string[]): void {
+  const require = createRequire(import.meta.url)
+  for (const name of names) {
+    const path = require.resolve(name)
+    require.cache[path] ??= { id: path, filename: path, loaded: true, exports: {} } as NodeJS.Module
   }
 }
 
@@ -152,9 +100,10 @@ async function orNull(request: Promise<unknown>): Promise<unknown> {
   }
 }
 
-/** HTTP status of a refusal; null for any other error. */
+/** HTTP status in an error of dockerode, or null. */
 function statusOf(error: unknown): number | null {
-  return error instanceof RefusedError ? error.status : null
+  const status = (error as { statusCode?: unknown }).statusCode
+  return typeof status === 'number' ? status : null
 }
 
 /** Says in one sentence what keeps Docker from answering. */

@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import * as z from 'zod'
 import { MeshError, reasonOf, SourceError } from '../errors.js'
 import { type Protocol, protocols } from '../model/ports.js'
-import { type DockerClient, dockerClient, dockerTrouble, RefusedError } from './docker-client.js'
+import { type DockerClient, dockerClient, dockerTrouble } from './docker-client.js'
 
 /** A port as a service's specification has it. `PublishedPort` absent or 0: Swarm chooses. */
 const portForm = z.looseObject({
@@ -117,7 +117,7 @@ export class SwarmServices {
     try {
       return await ask(client)
     } catch (error) {
-      if (error instanceof MeshError && !(error instanceof RefusedError)) throw error
+      if (error instanceof MeshError) throw error
       throw await this.explained(client, error)
     } finally {
       client.close()
@@ -187,6 +187,8 @@ export function withIngress(spec: SwarmSpec, ports: readonly IngressPort[]): Swa
 
 /** What the Engine itself said, without the client's words around it; null: it said nothing. */
 function wordsOf(error: unknown): string | null {
-  if (!(error instanceof RefusedError)) return null
-  return error.words.replace(/^rpc error: code = \w+ desc = /, '').trim()
+  const { statusCode, json } = error as { statusCode?: unknown; json?: { message?: unknown } }
+  if (typeof statusCode !== 'number') return null
+  const message = typeof json?.message === 'string' ? json.message : reasonOf(error)
+  return message.replace(/^rpc error: code = \w+ desc = /, '').trim()
 }
