@@ -19,9 +19,8 @@ export interface ListeningOptions {
   readonly onServed: (address: string) => void
 }
 
-/** Between two tries to open a socket, and between two looks at the sandbox, milliseconds. */
+/** Between two tries to open a socket, milliseconds. */
 const retry = 250
-const look = 1000
 /** A new sandbox has no addresses for a moment: no trouble before so many milliseconds. */
 const grace = 10_000
 
@@ -32,18 +31,29 @@ export class Listening {
   private failingSince: number | null = null
   private isTold = false
   private timer: NodeJS.Timeout | null = null
+  private isTrying = false
   private isStopped = false
 
   constructor(options: ListeningOptions) {
     this.options = options
   }
 
-  /** Resolves after the first try. */
-  async start(): Promise<void> {
+  /**
+   * Listens wherever it does not yet; to be called from time to time, for the sandbox may have been
+   * made anew. Where it fails it tries again by itself. Resolves after the first try.
+   */
+  async look(): Promise<void> {
+    if (this.isTrying || this.timer) return
+    this.isTrying = true
     const failure = await this.tryAll()
+    this.isTrying = false
     if (this.isStopped) return
     this.tell(failure)
-    this.timer = setTimeout(() => void this.start(), failure ? retry : look)
+    if (failure === null) return
+    this.timer = setTimeout(() => {
+      this.timer = null
+      void this.look()
+    }, retry)
   }
 
   stop(): void {

@@ -1,18 +1,16 @@
 /**
- * The node's own resolvers: those of /etc/resolv.conf, looked at again whenever it changes.
+ * The node's own resolvers: those of /etc/resolv.conf, read again whenever a look finds it changed.
  *
  * A stub of systemd-resolved in it is used like any other, since it knows which resolver is
  * for which domain; those that it uses itself stand in for it when it is away.
  */
-import { readFileSync, unwatchFile, watchFile } from 'node:fs'
+import { readFileSync, statSync } from 'node:fs'
 import { isIP } from 'node:net'
 import type { UpstreamAddress } from './upstream.js'
 
 const dnsPort = 53
 /** Where systemd-resolved listens, resolved.conf(5). */
 const stubs = ['127.0.0.53', '127.0.0.54']
-/** How often the files are looked at, milliseconds. */
-const interval = 1000
 
 export interface ResolvConfPaths {
   readonly main: string
@@ -43,26 +41,35 @@ export function chooseUpstreams(main: string, behindStub: string, own: readonly 
     .map(address => ({ address, port: dnsPort }))
 }
 
-/** Calls `listener` with what there is, now and after each change. Returns the end of it. */
+/**
+ * Calls `listener` with what there is, now and when the function that it returns, called from time
+ * to time, finds something else.
+ */
 export function watchResolvConf(
   own: readonly string[],
   listener: (upstreams: UpstreamAddress[]) => void,
   { main, behindStub }: ResolvConfPaths = usualPaths,
 ): () => void {
+  let seen = ''
   let told = ''
   const look = () => {
+    const now = `${stampOf(main)} ${stampOf(behindStub)}`
+    if (now === seen) return
+    seen = now
     const upstreams = chooseUpstreams(read(main), read(behindStub), own)
     const text = JSON.stringify(upstreams)
     if (text === told) return
     told = text
     listener(upstreams)
   }
-  // Asked by name, not by inode: it is a link to a file that is replaced as a whole.
-  for (const path of [main, behindStub]) watchFile(path, { interval, persistent: false }, look)
   look()
-  return () => {
-    for (const path of [main, behindStub]) unwatchFile(path, look)
-  }
+  return look
+}
+
+/** Asked by name, not by inode: it is a link to a file that is replaced as a whole. */
+function stampOf(path: string): string {
+  const status = statSync(path, { throwIfNoEntry: false })
+  return status ? `${status.dev} ${status.ino} ${status.size} ${status.mtimeMs} ${status.ctimeMs}` : 'none'
 }
 
 function read(path: string): string {

@@ -31,8 +31,10 @@ export type Report =
   | { readonly kind: 'upstreams'; readonly upstreams: readonly UpstreamAddress[] }
   | { readonly kind: 'counts'; readonly counts: Counts }
 
-/** How often counts are told if they have changed, milliseconds. */
-const countsEvery = 1000
+/** How often it looks whether there is another resolv.conf or sandbox, milliseconds. */
+const lookEvery = 2000
+/** Counts are told so long after the first of the questions that changed them, milliseconds. */
+const countsAfter = 1000
 
 function main(settings: WorkerSettings): void {
   const tell = (report: Report) => parentPort?.postMessage(report)
@@ -44,33 +46,49 @@ function main(settings: WorkerSettings): void {
     tell({ kind: 'upstreams', upstreams: found })
   }
   const isOther = ({ address, port }: UpstreamAddress) => port !== 53 || !zone.resolver.includes(address)
-  const unwatch = upstreams ? () => {} : watchResolvConf(zone.resolver, use)
+  const lookAtFile = upstreams ? () => {} : watchResolvConf(zone.resolver, use)
   if (upstreams) use(upstreams.filter(isOther))
   const listening = new Listening({
     addresses: zone.resolver,
     port,
     namespace,
-    handle: (...question) => responder.handle(...question),
+    handle: (...question) => {
+      responder.handle(...question)
+      tellCountsSoon()
+    },
     onTrouble: message => tell({ kind: 'trouble', message }),
     onServed: address => tell({ kind: 'served', address }),
   })
   let told = ''
+  let countsTimer: NodeJS.Timeout | null = null
   const tellCounts = () => {
     const { counts } = responder
     const text = JSON.stringify(counts)
     if (text !== told) tell({ kind: 'counts', counts })
     told = text
+    // What is forwarded may yet fail.
+    countsTimer = forwarder.pending > 0 ? setTimeout(tellCounts, countsAfter) : null
   }
-  const timer = setInterval(tellCounts, countsEvery)
+  const tellCountsSoon = () => {
+    countsTimer ??= setTimeout(tellCounts, countsAfter)
+  }
+  const look = () => {
+    lookAtFile()
+    void listening.look()
+  }
+  const timer = setInterval(look, lookEvery)
   parentPort?.on('message', (order: Order) => {
-    if (order.kind === 'change') return responder.apply(order.change)
+    if (order.kind === 'change') {
+      responder.apply(order.change)
+      return tellCountsSoon() // of questions that waited for it
+    }
     clearInterval(timer)
-    unwatch()
+    if (countsTimer) clearTimeout(countsTimer)
     listening.stop()
     responder.close()
     parentPort?.close()
   })
-  void listening.start()
+  void listening.look()
 }
 
 main(workerData as WorkerSettings)
