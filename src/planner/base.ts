@@ -122,6 +122,10 @@ function sysctls(settings: PlanSettings): KernelObject[] {
     sysctl('mesh', 'net.ipv4.conf.all.rp_filter', '0'),
     sysctl('mesh', 'net.ipv4.conf.default.rp_filter', '0'),
     sysctl('mesh', `net.ipv4.conf.${uplink}.rp_filter`, '0'),
+    // Nor is its source looked up only to see that it is none of the sandbox's own.
+    sysctl('mesh', 'net.ipv4.conf.all.accept_local', '1'),
+    // Hardly anything is for a socket here, so that none is looked for before the route is.
+    sysctl('mesh', 'net.ipv4.ip_early_demux', '0'),
     // Traffic to an external endpoint leaves where it came in; that is meant so.
     sysctl('mesh', 'net.ipv4.conf.all.send_redirects', '0'),
     sysctl('mesh', `net.ipv4.conf.${uplink}.send_redirects`, '0'),
@@ -130,6 +134,8 @@ function sysctls(settings: PlanSettings): KernelObject[] {
     // Out-of-window segments are no reason to answer a client with a reset.
     sysctl('mesh', 'net.netfilter.nf_conntrack_tcp_be_liberal', '1'),
     sysctl('mesh', 'net.ipv4.vs.conntrack', '1'),
+    // A reply is on its way to the client already when IPVS gives it its address: no second look-up.
+    sysctl('mesh', 'net.ipv4.vs.snat_reroute', '0'),
     sysctl('mesh', 'net.ipv4.vs.conn_reuse_mode', connReuseMode(settings.kernelRelease)),
     sysctl('mesh', 'net.ipv4.vs.expire_nodest_conn', '1'),
     sysctl('mesh', 'net.ipv4.vs.expire_quiescent_template', '1'),

@@ -89,6 +89,9 @@ function clusterRules(
   }
 }
 
+/** IPVS asks for the mark where it chooses a destination, which it does for a segment that opens a connection, and any datagram. */
+const beginning = { tcp: ' -m tcp --tcp-flags SYN SYN', udp: '' } as const
+
 /** What comes from an address that is good on one link only cannot be sent on: it is refused like at any closed port. */
 const stayingHere = ['-s fe80::/10 -j RETURN']
 
@@ -152,7 +155,7 @@ export function planRules(
     rules('mesh', 'mangle', chains.mark, [
       ...mappedProtocols.map(
         protocol =>
-          `-d ${sandbox}${stack.whole} -i ${uplink} -p ${protocol} -j SET --map-set ${portSet[protocol]} dst --map-mark`,
+          `-d ${sandbox}${stack.whole} -i ${uplink} -p ${protocol}${beginning[protocol]} -j SET --map-set ${portSet[protocol]} dst --map-mark`,
       ),
       ...vips.mark,
       ...cluster.mark,

@@ -73,7 +73,7 @@ export function planVipRange({ stack, pool }: VipRange): KernelObject[] {
     set('mesh', sets.allowed, 'hash:net,net', false, family),
     // Before IPVS, which translates later than this chain of the sandbox is asked.
     chain('mesh', 'filter', chains.input, [unanswered(stack), ...outOfScope(stack)], family),
-    jump('mesh', 'filter', 'INPUT', chains.input, '', family),
+    jump('mesh', 'filter', 'INPUT', chains.input, `-d ${pool}`, family),
   ]
 }
 
