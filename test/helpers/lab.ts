@@ -99,9 +99,9 @@ export class Node {
     )
   }
 
-  /** Starts the agent, back when its socket answers. */
+  /** Starts the agent as users do, back when its socket answers. */
   async startAgent(...flags: string[]): Promise<Running> {
-    const agent = this.start('node', '--enable-source-maps', 'dist/src/cli/meshd.js', ...flags)
+    const agent = this.start('node', 'dist/src/cli/meshd.js', ...flags)
     // Asked over the socket itself: meshctl, started again and again, would take the agent's own time.
     const client = createClient(`/proc/${this.pid}/root/run/mesh/mesh.sock`)
     await waitFor(
