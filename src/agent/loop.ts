@@ -10,6 +10,7 @@ import type { Kernel } from '../kernel/driver.js'
 import { type KernelObject, keyOf } from '../kernel/objects.js'
 import type { Reach } from '../model/cluster.js'
 import { shortId } from '../model/container.js'
+import type { Mesh } from '../model/mesh.js'
 import type { ContainerSnapshot, ServiceSnapshot } from '../model/snapshot.js'
 import { sandboxAddress } from '../planner/addresses.js'
 import type { PlanSettings } from '../planner/base.js'
@@ -61,6 +62,8 @@ export class Loop {
   /** What was said last of other nodes. */
   private readonly reach = new Map<string, Reach>()
   private last: PassView | null = null
+  /** What the other nodes were last told of before the kernel had it. */
+  private foretold: ContainerSnapshot | null = null
   /** Containers that Swarm was last said to be about to stop. */
   private ending: ReadonlySet<string> = new Set()
 
@@ -209,7 +212,7 @@ export class Loop {
     for (const waiter of this.waiters) waiter.began = true
     try {
       if (kind === 'full') await this.options.look()
-      const pass = await this.reconciler.pass(kind, signal)
+      const pass = await this.reconciler.pass(kind, signal, mesh => this.foretell(mesh))
       await this.told(pass)
       if (pass.gaveUp) return null
       return pass.outcomes.every(({ error }) => error === null) && pass.blind.size === 0
@@ -260,15 +263,28 @@ export class Loop {
       log.warn({ reason: reasonOf(error) }, 'stale flows not forgotten'),
     )
     onPass(pass)
-    // What the other nodes are told follows the kernel: an endpoint is in it before they hear of it.
-    this.options.cluster
-      ?.announce(announcement(this.reconciler, this.collected), this.collected.containers.ending)
-      .catch(error => log.warn({ reason: reasonOf(error) }, 'containers not announced'))
+    this.announce(this.reconciler.mesh)
     if (this.reconciler.draining > 0 && !this.drainTimer)
       this.drainTimer = setTimeout(() => {
         this.drainTimer = null
         this.runner.mark('full')
       }, drainCheck)
+  }
+
+  /** Whether others may lead to a container that is attached depends on nothing that a pass changes here. */
+  private foretell(mesh: Mesh): void {
+    const { containers } = this.collected
+    if (this.foretold === containers) return
+    this.foretold = containers
+    this.announce(mesh)
+  }
+
+  private announce(mesh: Mesh): void {
+    const { reconciler, collected } = this
+    const { cluster, log } = this.options
+    cluster
+      ?.announce(announcement(mesh, reconciler, collected), collected.containers.ending)
+      .catch(error => log.warn({ reason: reasonOf(error) }, 'containers not announced'))
   }
 
   private noteTroubles(pass: Pass, failures: readonly Outcome[]): void {

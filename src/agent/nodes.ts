@@ -24,7 +24,7 @@ const patience = 2000
 export async function nodeViews({ loop, cluster, services }: NodesInput): Promise<NodeView[]> {
   const { collected, reconciler } = loop
   const { node, remote = [] } = collected.inputs
-  const own = announcement(reconciler, collected).map(each => ({ ...each, node: node.name }))
+  const own = announcement(reconciler.mesh, reconciler, collected).map(each => ({ ...each, node: node.name }))
   const connections = connectionsByAddress(await services())
   const holder = new Map<string, { containers: number; connections: number }>()
   const answering = new Set(

@@ -1,7 +1,8 @@
 /**
  * A container as the mesh sees it, whichever source reported it.
  */
-export type ContainerState = 'running' | 'paused' | 'restarting' | 'exited'
+/** `created`: it has not run yet; once it has a PID its first process is there and waits to be started. */
+export type ContainerState = 'created' | 'running' | 'paused' | 'restarting' | 'exited'
 export type Health = 'none' | 'starting' | 'healthy' | 'unhealthy'
 
 export interface Container {

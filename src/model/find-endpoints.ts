@@ -14,7 +14,9 @@ export type Candidate = Omit<Endpoint, 'state'> & { readonly state: CandidateSta
 
 export function stateOfContainer(container: Container): CandidateState | null {
   if (container.state === 'paused') return 'paused'
-  if (container.state !== 'running' || container.pid === 0) return null
+  if (container.pid === 0) return null
+  if (container.state === 'created') return 'starting'
+  if (container.state !== 'running') return null
   if (container.leaving) return 'leaving'
   if (container.health === 'starting' || container.health === 'unhealthy') return container.health
   return container.ending ? 'ending' : 'ready'

@@ -25,8 +25,8 @@ export type MakePass = (kind: PassKind, signal: AbortSignal) => Promise<boolean 
 
 /** First wait after a failed pass, milliseconds; doubles up to `resync`. */
 const firstRetry = 250
-/** Where one thing has changed another often does within so many milliseconds. */
-const moment = 100
+/** Where one thing has changed another often does within so many milliseconds: what is made is started. */
+const moment = 250
 
 export class Runner {
   private readonly pass: MakePass

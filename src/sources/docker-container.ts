@@ -91,6 +91,18 @@ function dockerPortsOf(ports: Record<string, z.infer<typeof bindings>>): Contain
   return [...found.values()]
 }
 
+const config = z.object({ ID: z.string(), Name: z.string(), Config: z.unknown() })
+
+/**
+ * What Docker keeps on disk of a container that it starts, `config.v2.json` and `hostconfig.json`,
+ * as if it had been asked: all that does not come by the start itself. Throws ZodError.
+ */
+export function parseFiles(container: unknown, host: unknown): Inspected {
+  const { ID: Id, Name, Config } = config.parse(container)
+  const State = { Status: 'created', Pid: 0, StartedAt: '' }
+  return parseInspect({ Id, Name, State, Config, HostConfig: host, NetworkSettings: {} })
+}
+
 /** The number of `15`, `TERM`, `SIGTERM` or `SIGRTMIN+3`; null if there is no such signal. */
 export function signalNumber(text: string): number | null {
   if (/^\d+$/.test(text)) return Number(text)

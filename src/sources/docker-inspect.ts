@@ -23,21 +23,26 @@ export async function inspectContainer(
   const result = parseInspect(answer)
   const { pid } = result.container
   const own = pid > 0 && result.container.network !== 'host'
-  const [addresses, networks, six, network] = await Promise.all([
-    own ? readAddresses(pid, meshPool, proc) : [],
-    own ? readNetworks(pid, proc) : [],
-    own && ipv6 ? readIpv6(pid, proc) : { addresses: [], networks: [] },
+  const [found, network] = await Promise.all([
+    own ? readNetwork(pid, proc, meshPool, ipv6) : { addresses: [], networks: [] },
     fullReference(client, result.container.network),
   ])
-  return {
-    ...result,
-    container: {
-      ...result.container,
-      addresses: [...addresses, ...six.addresses],
-      networks: [...networks, ...six.networks],
-      network,
-    },
-  }
+  return { ...result, container: { ...result.container, ...found, network } }
+}
+
+/** What the kernel says of the network of a process; nothing once that has ended. */
+export async function readNetwork(
+  pid: number,
+  proc: string,
+  meshPool: string,
+  ipv6: boolean,
+): Promise<Pick<Container, 'addresses' | 'networks'>> {
+  const [addresses, networks, six] = await Promise.all([
+    readAddresses(pid, meshPool, proc),
+    readNetworks(pid, proc),
+    ipv6 ? readIpv6(pid, proc) : { addresses: [], networks: [] },
+  ])
+  return { addresses: [...addresses, ...six.addresses], networks: [...networks, ...six.networks] }
 }
 
 /** `container:NAME` as `container:<full id>`; Docker resolves it itself, some engines keep what was written. */

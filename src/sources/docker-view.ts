@@ -38,6 +38,8 @@ const nothing: Consequence = { inspect: null, swarm: false }
 
 export class DockerView {
   readonly #containers = new Map<string, Inspected>()
+  /** Containers whose process was seen, and whose start Docker has not told yet. */
+  readonly #arriving = new Set<string>()
   /** Signals sent to a container since it started: also of those not inspected yet. */
   readonly #signals = new Map<string, Map<number, number>>()
   #swarm: SwarmView | null = null
@@ -58,7 +60,12 @@ export class DockerView {
   /** Takes an event in; `now` is in milliseconds since 1970. */
   event(event: DockerEvent, now: number): Consequence {
     if (event.type === 'service') return { inspect: null, swarm: true }
-    if (event.type === 'network') return { inspect: event.attributes.container || null, swarm: false }
+    if (event.type === 'network') {
+      const id = event.attributes.container ?? ''
+      // Of one that is being started Docker says nothing before it runs, and then it tells of the start.
+      const runs = this.#containers.has(id) && !this.#arriving.has(id)
+      return runs ? { inspect: id, swarm: false } : nothing
+    }
     if (event.type !== 'container') return nothing
     const { id, action } = event
     const inspect: Consequence = { inspect: id, swarm: false }
@@ -67,7 +74,8 @@ export class DockerView {
         this.#killed(event, now)
         return nothing
       case 'die':
-        this.#end(id)
+        // Not if it is told so late that it runs again.
+        if ((this.#containers.get(id)?.startedAt ?? 0) <= millisecond(event.time)) this.#end(id)
         return inspect // Docker may be about to restart it
       case 'start':
         this.#signals.delete(id)
@@ -109,11 +117,33 @@ export class DockerView {
 
   /** Takes the result of an inspection in; containers that do not run are forgotten. */
   inspected(result: Inspected, now: number): void {
+    const { id, pid } = result.container
+    // Older than what was seen of its process.
+    if (pid === 0 && this.#arriving.has(id)) return
+    this.#arriving.delete(id)
+    if (result.container.state === 'exited') this.remove(id)
+    else this.#put(result, now)
+  }
+
+  /** Takes in that a container's process is there, or runs: `startedAt` is when it was seen. */
+  arrived(result: Inspected): void {
     const { id } = result.container
-    if (result.container.state === 'exited') {
-      this.remove(id)
-      return
-    }
+    this.#arriving.add(id)
+    this.#put(result, result.startedAt)
+  }
+
+  /** Takes in that the program of such a container runs. */
+  begun(id: string): void {
+    this.#change(id, { state: 'running' })
+  }
+
+  /** Whether that is all that is known of its start. */
+  isArriving(id: string): boolean {
+    return this.#arriving.has(id)
+  }
+
+  #put(result: Inspected, now: number): void {
+    const { id } = result.container
     const former = this.#containers.get(id)?.container
     const container = { ...result.container, leaving: this.#isLeaving(result, now) }
     const same = former !== undefined && isDeepStrictEqual(former, container)
@@ -128,6 +158,7 @@ export class DockerView {
 
   remove(id: string): void {
     this.#signals.delete(id)
+    this.#arriving.delete(id)
     if (this.#containers.delete(id)) this.#snapshot = null
   }
 
@@ -202,6 +233,7 @@ export class DockerView {
 
   #end(id: string): void {
     this.#signals.delete(id)
+    this.#arriving.delete(id)
     this.#change(id, { state: 'exited', pid: 0, leaving: false, addresses: [], networks: [] })
   }
 

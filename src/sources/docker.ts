@@ -1,17 +1,17 @@
 /**
  * The containers of this node, from its Docker Engine: an event stream says what
  * changed, inspections say what it is now, a list after each connection (and every
- * minute) makes sure that nothing was missed. A container that ends is seen by its
- * process first. While Docker is away the last snapshot stays in force otherwise.
+ * minute) makes sure that nothing was missed. Processes that begin and end are seen
+ * before that. While Docker is away the last snapshot stays in force otherwise.
  */
 import { access } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Container } from '../model/container.js'
 import type { ContainerSnapshot } from '../model/snapshot.js'
 import { type DockerClient, dockerClient, dockerTrouble } from './docker-client.js'
 import { type DockerEvent, lineSplitter, parseEvent, sinceParameter } from './docker-events.js'
 import { inspectContainer } from './docker-inspect.js'
 import { parseList } from './docker-list.js'
+import { DockerProcesses } from './docker-processes.js'
 import { parseServices } from './docker-swarm.js'
 import { DockerView } from './docker-view.js'
 import { paced } from './pace.js'
@@ -24,6 +24,8 @@ export interface DockerSourceOptions {
   readonly socketPath?: string
   /** The Engine's `/proc`, by which its containers' PIDs are found. */
   readonly proc?: string
+  /** Where its runtime keeps account of containers; runtime-watch.ts. */
+  readonly runtime?: string
   /** Calls `ended` once when that process ends, if it can be followed; netlink/process-watch.ts. */
   readonly followProcess?: (pid: number, ended: () => void) => boolean
   /** Pool whose addresses are the mesh's own and not the containers': `10.254.0.0/16`. */
@@ -52,6 +54,7 @@ export function dockerSource(options: DockerSourceOptions = {}): Source<Containe
   const {
     socketPath = '/var/run/docker.sock',
     proc = '/proc',
+    runtime = '/run/docker/runtime-runc/moby',
     followProcess = () => false,
     meshPool = '10.254.0.0/16',
     ipv6 = false,
@@ -76,8 +79,6 @@ export function dockerSource(options: DockerSourceOptions = {}): Source<Containe
   let lastEvent = BigInt(Date.now() - lookBack * 1000) * 1_000_000n
   let ended: Promise<void> = Promise.resolve()
   let settleTimer: NodeJS.Timeout | null = null
-  /** `ID@PID` of containers whose processes are followed. */
-  const followed = new Set<string>()
   let swarmTimer: NodeJS.Timeout | null = null
 
   const deliver = paced(gap, () => {
@@ -109,22 +110,20 @@ export function dockerSource(options: DockerSourceOptions = {}): Source<Containe
     if (result === null) view.remove(id)
     else {
       view.inspected(result, Date.now())
-      follow(result.container)
+      processes.follow(result.container)
     }
     changed()
   })
 
-  /** Docker tells of an end only when it has cleared up behind it, and not at all while it is away. */
-  function follow({ id, pid }: Container): void {
-    const key = `${id}@${pid}`
-    if (pid === 0 || followed.has(key) || stopping.signal.aborted) return
-    const ended = () => {
-      followed.delete(key)
-      view.ended(id, pid)
-      changed()
-    }
-    if (followProcess(pid, ended)) followed.add(key)
-  }
+  const processes = new DockerProcesses(view, {
+    proc,
+    runtime,
+    followProcess,
+    meshPool,
+    ipv6,
+    changed,
+    inspect: id => void inspectSurely(id),
+  })
 
   /** Inspects now; if that fails, again a little later, for as long as it takes. */
   async function inspectSurely(id: string): Promise<void> {
@@ -158,18 +157,17 @@ export function dockerSource(options: DockerSourceOptions = {}): Source<Containe
       changed()
     },
   )
-  /** Swarm's answer is worth having and never worth waiting or failing for. */
-  function refreshSwarm(): void {
-    swarmQueue.want('services').catch(() => {})
-  }
+  /** Swarm's answer is never worth waiting or failing for. */
+  const refreshSwarm = () => void swarmQueue.want('services').catch(() => {})
 
   function take(event: DockerEvent): void {
     const { inspect, swarm } = view.event(event, Date.now())
     changed()
     if (event.type === 'service') tasks.stir([event.id])
     if (event.type === 'node') tasks.stirNode(event.id)
+    if (event.type === 'container' && event.action === 'create') processes.watch()
     if (inspect !== null) void inspectSurely(inspect)
-    // What is being read may be older than the event, and must not undo it.
+    // What is being read may be older than the event.
     else if (inspections.isRunning(event.id)) void inspectSurely(event.id)
     if (!swarm) return
     refreshSwarm()
@@ -190,7 +188,7 @@ export function dockerSource(options: DockerSourceOptions = {}): Source<Containe
       if (all || former.get(id) !== signature || !(await lives(pid))) wanted.push(id)
     }
     // Not in the list: gone, or started since; inspecting tells.
-    for (const id of view.ids()) if (!listed.has(id)) wanted.push(id)
+    for (const id of view.ids()) if (!listed.has(id) && !view.isArriving(id)) wanted.push(id)
     await Promise.all([swarm, ...wanted.map(id => inspections.want(id))])
   }
 
@@ -206,6 +204,7 @@ export function dockerSource(options: DockerSourceOptions = {}): Source<Containe
     client ??= await dockerClient(socketPath, parallel)
     const stream = await client.events(sinceParameter(lastEvent), stopping.signal)
     connections++
+    client.info().then(processes.found, () => {}) // without its files what starts is seen a little later
     const opened = BigInt(Date.now()) * 1_000_000n
     const end = new AbortController()
     let isListed = false
@@ -288,6 +287,7 @@ export function dockerSource(options: DockerSourceOptions = {}): Source<Containe
     async stop() {
       stopping.abort()
       deliver.stop()
+      processes.close()
       inspections.clear()
       swarmQueue.clear()
       await tasks.stop()

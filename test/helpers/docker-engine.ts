@@ -26,6 +26,8 @@ export interface EngineContainer {
 export class DockerEngine {
   readonly socketPath: string
   readonly containers = new Map<string, EngineContainer>()
+  /** Where it keeps its containers; null: it does not say. */
+  root: string | null = null
   /** Answer of `GET /services`; null: this node is no manager; `lost`: it has no quorum. */
   services: unknown[] | null | 'lost' = null
   /** Paths asked for, without their query. */
@@ -145,6 +147,8 @@ export class DockerEngine {
           Names: [`/${each.name}`],
         })),
       )
+    } else if (url.pathname === '/info' && this.root !== null) {
+      send(200, { DockerRootDir: this.root })
     } else if (url.pathname === '/services') {
       if (this.services === 'lost') send(500, { message: 'rpc error: The swarm does not have a leader.' })
       else if (this.services) send(200, this.services)

@@ -139,12 +139,37 @@ t.test('events say what must be inspected', async t => {
       action,
     )
   t.strictSame(view.event(event('update', 'x', start, {}, 'service'), start), { inspect: null, swarm: true })
-  t.strictSame(view.event(event('connect', 'net', start, { container: idOf('web') }, 'network'), start), {
-    inspect: idOf('web'),
-    swarm: false,
-  })
+  const connect = event('connect', 'net', start, { container: idOf('web') }, 'network')
+  t.strictSame(view.event(connect, start), none, 'the network of one that does not run')
+  view.inspected(inspected('web'), start)
+  t.strictSame(view.event(connect, start), { inspect: idOf('web'), swarm: false })
   t.strictSame(view.event(event('create', 'net', start, {}, 'network'), start), none)
   t.strictSame(view.event(event('pull', 'x', start, {}, 'image'), start), none)
+})
+
+t.test('what was seen of a process holds until Docker tells of the start', async t => {
+  const view = viewOf()
+  view.arrived(inspected('web', { container: container('web', { state: 'created', pid: 7 }) }))
+  t.match(web(view), { state: 'created', pid: 7 })
+  view.event(event('die', 'web', start - 1), start)
+  view.inspected(inspected('web', { container: container('web', { state: 'exited', pid: 0 }) }), start)
+  t.match(web(view), { state: 'created', pid: 7 }, 'an end that was told late is of the process before')
+  view.begun(idOf('web'))
+  t.equal(view.isArriving(idOf('web')), true)
+  t.match(web(view), { state: 'running', pid: 7 })
+  const snapshot = view.snapshot()
+  view.inspected(inspected('web', { container: container('web', { pid: 7 }) }), start)
+  t.equal(view.isArriving(idOf('web')), false)
+  t.equal(view.snapshot(), snapshot, 'Docker says the same')
+})
+
+t.test('a process that ended before Docker told of the start is gone', async t => {
+  const view = viewOf()
+  view.arrived(inspected('web', { container: container('web', { state: 'created', pid: 7 }) }))
+  view.ended(idOf('web'), 7)
+  t.equal(view.isArriving(idOf('web')), false)
+  view.inspected(inspected('web', { container: container('web', { state: 'exited', pid: 0 }) }), start)
+  t.equal(web(view), null)
 })
 
 t.test('health is taken from its event', async t => {

@@ -63,7 +63,7 @@ tap.test('the first snapshot is complete', async t => {
 
 tap.test('at most so many inspections run at once', async t => {
   const engine = await engineWith(...Array.from({ length: 40 }, (_, index) => `web-${index}`))
-  engine.slowness = 5
+  engine.slowness = 20
   const { snapshots, last } = await watching(t, engine, { parallel: 4 })
   await until(() => snapshots.length > 0)
   t.equal(last().containers.length, 40)
