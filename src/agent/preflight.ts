@@ -3,6 +3,7 @@
  * a service, each with its own message.
  */
 import { existsSync, readFileSync, readlinkSync } from 'node:fs'
+import { setPriority } from 'node:os'
 import { dirname } from 'node:path'
 import { requireScheduler } from '../drivers/try-ipvs.js'
 import { MeshError } from '../errors.js'
@@ -23,6 +24,20 @@ export function requireRoot(): void {
       'MESH_UNSUPPORTED',
       `meshd's container lacks ${lacking.join(' and ')}; run it with these options of docker run`,
     )
+}
+
+/** As nice(2) has it, from -20 to 19; other programs have 0. */
+const niceness = -10
+
+/**
+ * Takes precedence over what is not as urgent. The agent needs little of a processor, but on a
+ * machine that starts dozens of containers it would wait seconds for it: long enough to lose its
+ * lease, and with it the other nodes' trust. Programs that it starts inherit it.
+ */
+export function takePrecedence(): void {
+  try {
+    setPriority(niceness)
+  } catch {} // not allowed to: as good as any other
 }
 
 /** Whether this is a container of Docker's. */

@@ -39,7 +39,7 @@ import { createKernel } from './kernel.js'
 import { Loop } from './loop.js'
 import { MeshAgent } from './mesh-agent.js'
 import { Names } from './names.js'
-import { inContainer, requireIpv6, requirementsOf, requireRoot } from './preflight.js'
+import { inContainer, requireIpv6, requirementsOf, requireRoot, takePrecedence } from './preflight.js'
 import { join, sharingOf } from './sharing.js'
 import { absence } from './silent-nodes.js'
 import { SwarmMirror } from './swarm-mirror.js'
@@ -123,6 +123,7 @@ function servicesOfFile(vipPool: string | null): typeof servicesFromFile {
 export async function runAgent(settings: Settings, version: string): Promise<void> {
   const log = pino({ level: settings.logLevel, base: null, timestamp: pino.stdTimeFunctions.isoTime })
   requireRoot()
+  takePrecedence()
   await requireIpvs()
   checkPool(settings.pool, hostAddresses(), meshLink)
   if (settings.vipPool) checkPool(settings.vipPool, hostAddresses(), meshLink, 'vip-pool')
