@@ -3,7 +3,6 @@
  * applied. The full pass reads the kernel; the fast one trusts what the last pass
  * left and touches only the slices that changed. Who runs it and when: runner.ts.
  */
-import { MeshError } from '../errors.js'
 import type { Change, Outcome } from '../kernel/change.js'
 import { changeKey } from '../kernel/change.js'
 import { diff } from '../kernel/diff.js'
@@ -20,126 +19,31 @@ import {
 } from '../kernel/objects.js'
 import { attachmentLink } from '../kernel/ownership.js'
 import { unlike } from '../kernel/unlike.js'
-import type { HostNode, RemoteContainer } from '../model/cluster.js'
-import type { Container } from '../model/container.js'
-import { differences } from '../model/differences.js'
 import { createMerge } from '../model/merge.js'
 import type { Mesh } from '../model/mesh.js'
-import type { Service } from '../model/service.js'
-import { defaultDrain } from '../model/service.js'
-import type { ContainerSnapshot, Node } from '../model/snapshot.js'
-import { AddressBook, capacityOf, isInSubnet, nodeAddress } from '../planner/addresses.js'
-import { linkOf, linksByAddress } from '../planner/attachment.js'
-import { type PlanSettings, stacksOfNode } from '../planner/base.js'
+import type { Node } from '../model/snapshot.js'
+import { AddressBook, capacityOf } from '../planner/addresses.js'
+import { linksByAddress } from '../planner/attachment.js'
+import type { PlanSettings } from '../planner/base.js'
 import { Drains } from '../planner/drains.js'
-import { passagesOf } from '../planner/passage.js'
 import { createPlanner } from '../planner/plan.js'
-import { retire } from '../planner/retire.js'
 import { changedSlices, emptyPlan, type Plan, stateOfSlices } from '../planner/slices.js'
-import { ipv4Of } from '../planner/stack.js'
 import { Inheritance } from './inheritance.js'
+import { findLeaving } from './leaving.js'
+import { foundDoors, type Inputs, type Pass, pertinent, runs } from './pass.js'
+import { RemoteAddresses } from './remote-addresses.js'
 import type { PassKind } from './runner.js'
 
-export interface Inputs {
-  readonly services: readonly Service[]
-  readonly containers: ContainerSnapshot
-  readonly node: Node
-  /** Containers of other nodes; missing: there are no other nodes. */
-  readonly remote?: readonly RemoteContainer[]
-  /** Nodes whose processes may be endpoints; the same list as long as none of them changes. */
-  readonly hosts?: readonly HostNode[]
-}
-
-export interface Pass {
-  /** A full pass that gave up is a fast one, which it has made. */
-  readonly kind: PassKind
-  /** Whether it was to be a full one and gave up its look at the kernel. */
-  readonly gaveUp: boolean
-  readonly outcomes: readonly Outcome[]
-  /** Outcomes that put right what somebody else had changed in the kernel. */
-  readonly repairs: readonly Outcome[]
-  /**
-   * Set elements and virtual services that the first pass of an agent found as they should be. The agent
-   * before may have been killed when it had made them and not yet forgotten the flows
-   * that were there before; later passes have none.
-   */
-  readonly found: readonly KernelObject[]
-  /** Attachments that got no address because the node's subnet is exhausted. */
-  readonly unaddressed: readonly string[]
-  /** Kinds of object that could not be read, with the reason. */
-  readonly blind: ReadonlyMap<Kind, Error>
-  /** Milliseconds. */
-  readonly duration: number
-}
+export type { Inputs, Pass } from './pass.js'
 
 interface Next {
   readonly mesh: Mesh
   readonly plan: Plan
 }
 
-/** Whether it has a network to look at: it runs, is paused, or is about to run. */
-function runs({ pid, state }: Container): boolean {
-  return pid !== 0 && (state === 'running' || state === 'paused' || state === 'created')
-}
-
-/**
- * Outcomes without those of containers that ended while the pass was under way: their
- * namespace is gone, and with it all that could be said of it. Docker will tell.
- */
-function pertinent(outcomes: readonly Outcome[]): Outcome[] {
-  const gone = new Set<string | null>()
-  const link = ({ change }: Outcome) => linkOf(change.object, new Map())
-  for (const outcome of outcomes)
-    if (outcome.error instanceof MeshError && outcome.error.code === 'MESH_NOT_FOUND') gone.add(link(outcome))
-  gone.delete(null)
-  return outcomes.filter(outcome => !outcome.error || !gone.has(link(outcome)))
-}
-
-/** Whether it decides what becomes of the first datagram of a flow. */
-function isDoor({ kind }: KernelObject): boolean {
-  return kind === 'entry' || kind === 'virtualService'
-}
-
-/** The doors of the plan that were there already. */
-function foundDoors(plan: Plan, observed: readonly KernelObject[]): KernelObject[] {
-  const held = new Set<string>()
-  for (const object of observed) if (isDoor(object)) held.add(keyOf(object))
-  const found: KernelObject[] = []
-  if (held.size === 0) return found
-  for (const slice of plan.slices())
-    for (const object of slice) if (isDoor(object) && held.has(keyOf(object))) found.push(object)
-  return found
-}
-
 /** `push(...items)` would need stack for each of them, and there may be a hundred thousand. */
 function append<Item>(list: Item[], items: readonly Item[]): void {
   for (const item of items) list.push(item)
-}
-
-/** Mesh addresses that other nodes answer for; there may be a hundred thousand, and mostly nobody asks. */
-class RemoteAddresses {
-  private containers: readonly RemoteContainer[] = []
-  /** How many containers have it. */
-  private readonly counts = new Map<string, number>()
-
-  has(address: string, { remote = [], hosts = [] }: Inputs): boolean {
-    if (remote !== this.containers) {
-      const { gone, come } = differences(this.containers, remote)
-      for (const each of gone) this.count(each.address, -1)
-      for (const each of come) this.count(each.address, 1)
-      this.containers = remote
-    }
-    return (
-      this.counts.has(address) ||
-      hosts.some(({ meshAddress, state }) => state !== null && meshAddress === address)
-    )
-  }
-
-  private count(address: string, more: number): void {
-    const count = (this.counts.get(address) ?? 0) + more
-    if (count > 0) this.counts.set(address, count)
-    else this.counts.delete(address)
-  }
 }
 
 export class Reconciler {
@@ -321,44 +225,26 @@ export class Reconciler {
   /** From `before` to `wanted`, with destinations retired rather than removed; adds to `wanted` those that stay. */
   private changes(
     inputs: Inputs,
-    next: Next,
+    { mesh }: Next,
     wanted: Map<string, KernelObject>,
     before: KernelState,
     readings: ReadonlyMap<string, DestinationReading>,
   ): { changes: Change[]; leaving: KernelObject[] } {
+    const { settings, book, drains, remote } = this
     const now = this.clock()
     this.inheritance.hold(wanted, now)
-    const running = new Set(inputs.containers.containers.filter(runs).map(({ id }) => attachmentLink(id)))
-    const own = nodeAddress(inputs.node.subnet)
-    const links = linksByAddress(before.values())
-    const stacks = stacksOfNode(inputs.node, this.settings)
-    const ways = [...passagesOf(inputs.node, stacks).values(), ...stacks]
-    const staying = retire({
-      held: before,
+    const leaving = findLeaving({
+      inputs,
+      mesh,
       wanted,
+      before,
       readings,
-      alive: address => {
-        const four = ipv4Of(address, ways)
-        if (four === null || four === own || !isInSubnet(four, inputs.node.pool)) return true
-        if (!isInSubnet(four, inputs.node.subnet)) return this.remote.has(four, inputs)
-        const link = links.get(address) ?? this.book.ownerOf(four)
-        return link !== undefined && running.has(link)
-      },
-      drainOf: match => this.drains.of(match) ?? defaultDrain,
       now,
+      settings,
+      book,
+      drains,
+      remote,
     })
-    const leaving: KernelObject[] = [...staying]
-    const attached = new Set(next.mesh.attachments.map(({ id }) => attachmentLink(id)))
-    const kept = new Set<string>()
-    for (const object of staying) {
-      const link = object.kind === 'destination' ? links.get(object.address) : undefined
-      if (link && !attached.has(link)) kept.add(link)
-    }
-    if (kept.size > 0)
-      for (const object of before.values()) {
-        const link = linkOf(object, links)
-        if (link && kept.has(link)) leaving.push(object)
-      }
     for (const object of leaving) wanted.set(keyOf(object), object)
     return { changes: diff(wanted, before), leaving }
   }
