@@ -116,19 +116,13 @@ function lacksIpvs(error: unknown): boolean {
   return error instanceof MeshError && error.code === 'MESH_UNSUPPORTED'
 }
 
-/** Timeouts go with their namespace. */
-function isNothing({ type, object }: Change): boolean {
-  return type === 'remove' && object.kind === 'timeouts'
-}
-
 /** All changes in batches, in order; those that found another state than was observed once more. */
 async function applyAll(
   changes: readonly Change[],
   connection: NetlinkConnection,
   outcomes: Outcomes,
 ): Promise<void> {
-  const making = changes.some(isNothing) ? changes.filter(change => !isNothing(change)) : changes
-  const retries = await send(making, requestFor, writer, connection, outcomes)
+  const retries = await send(changes, requestFor, writer, connection, outcomes)
   const reasons = new Map(retries.map(({ change, error }) => [change, error]))
   const modules = new Set(retries.flatMap(({ change, error }) => missingScheduler(change, error) ?? []))
   for (const name of modules) await loadModule(`ip_vs_${name}`)
@@ -194,11 +188,14 @@ const writer: ItemWriter<Change> = {
   },
 }
 
+const unchanged = { tcp: 0, tcpFin: 0, udp: 0 }
+
 function requestFor(change: Change): Request {
   const object = change.object as IpvsObject
   switch (object.kind) {
     case 'timeouts':
-      return setTimeouts(object)
+      // They go with their namespace.
+      return setTimeouts(change.type === 'remove' ? unchanged : object)
     case 'virtualService': {
       const key = keyOfService(object.match)
       if (change.type === 'remove') return deleteService(key)
