@@ -51,6 +51,8 @@ export class Reconciler {
   private readonly inputs: () => Inputs
   private readonly clock: () => number
   readonly settings: PlanSettings
+  /** How many addresses the node has for containers. */
+  readonly capacity: number
   private readonly paths: Places
   private readonly merge = createMerge()
   private readonly planner: (mesh: Mesh, node: Node, addresses: (id: string) => string | null) => Plan
@@ -89,7 +91,9 @@ export class Reconciler {
     this.settings = settings
     this.planner = createPlanner(settings)
     this.drains = new Drains(settings)
-    this.book = new AddressBook(inputs().node.subnet)
+    const { subnet } = inputs().node
+    this.book = new AddressBook(subnet)
+    this.capacity = capacityOf(subnet)
   }
 
   /** Connection counts by destination key, as of the last full pass. */
@@ -283,10 +287,5 @@ export class Reconciler {
       if (runs(container) && container.network === 'own' && (all || this.addressOf(container.id) !== null))
         places.set(containerPlace(container.id, container.pid), `/proc/${container.pid}/ns/net`)
     return places
-  }
-
-  /** How many addresses the node has for containers. */
-  get capacity(): number {
-    return capacityOf(this.inputs().node.subnet)
   }
 }
