@@ -19,10 +19,19 @@ import { NetlinkConnection } from '../../src/netlink/connection.js'
 import { getFamily } from '../../src/netlink/generic.js'
 import { addDestination, addService, setTimeouts } from '../../src/netlink/ipvs.js'
 import { decodeAnswer, decodeMessages, type Request } from '../../src/netlink/message.js'
+import type { MeshNode } from '../../test/helpers/mesh-node.js'
 
 const generic = 16 // NETLINK_GENERIC, linux/netlink.h
 /** As many messages in one send as NetlinkConnection puts into one. */
 const batchMessages = 256
+
+/** The changes that made a sandbox hold what it holds of IPVS, in the order of a first pass. */
+export async function ipvsChanges(mesh: MeshNode): Promise<Change[]> {
+  const { objects } = await mesh.kernel.observe(mesh.places())
+  return ['timeouts', 'virtualService', 'destination'].flatMap(kind =>
+    objects.filter(object => object.kind === kind).map((object): Change => ({ type: 'add', object })),
+  )
+}
 
 /**
  * Runs in a new namespace, which must then hold the destinations. It is emptied
