@@ -64,4 +64,5 @@ export const chains = {
   input: 'MESH-INPUT',
   mark: 'MESH-MARK',
   stamp: 'MESH-STAMP',
+  tunnel: 'MESH-TUNNEL',
 } as const

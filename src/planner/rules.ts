@@ -71,8 +71,14 @@ function clusterRules(
     // Whoever is no node of the mesh has nothing to send into it.
     `${vxlan} -j DROP`,
   ]
+  const isOuter = family === familyOf(address)
+  // Each way of each connection in the tunnel would be tracked for itself here, and never be answered.
+  const untracked = ['src', 'dst'].map(
+    side => `${vxlan} -m set --match-set ${sets.nodes} ${side} -j CT --notrack`,
+  )
   return {
-    input: family === familyOf(address) ? tunnel : [],
+    untracked: isOuter ? untracked : [],
+    input: isOuter ? tunnel : [],
     mark: [
       // The mark that arrives is the entry node's number. It is kept with the connection, that of
       // the newest packet, since nodes may share a passage, and taken off the packet, or the
@@ -95,7 +101,7 @@ const beginning = { tcp: ' -m tcp --tcp-flags SYN SYN', udp: '' } as const
 /** What comes from an address that is good on one link only cannot be sent on: it is refused like at any closed port. */
 const stayingHere = ['-s fe80::/10 -j RETURN']
 
-const alone = { input: [], mark: [], dnat: [], snat: [], forward: [], stamp: [] }
+const alone = { untracked: [], input: [], mark: [], dnat: [], snat: [], forward: [], stamp: [] }
 const withoutVips = { toSandbox: [], between: [], mark: [] }
 
 /**
@@ -160,6 +166,13 @@ export function planRules(
       ...vips.mark,
       ...cluster.mark,
     ]),
+    ...(cluster.untracked.length > 0
+      ? [
+          rules('host', 'raw', chains.tunnel, cluster.untracked),
+          enter('host', 'raw', 'PREROUTING', chains.tunnel),
+          enter('host', 'raw', 'OUTPUT', chains.tunnel),
+        ]
+      : []),
     ...(membership
       ? [
           rules('mesh', 'mangle', chains.stamp, cluster.stamp),
