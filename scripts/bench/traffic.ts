@@ -74,10 +74,10 @@ function addedRows(series: Series, { ways }: Scene): Row[] {
 
 async function connectionSection(scene: Scene): Promise<Section> {
   const { ways, quick, where } = scene
-  const series = await inTurn(ways, quick ? 3 : 6, (way): Figures => {
+  const series = await inTurn(ways, quick ? 6 : 12, (way): Figures => {
     const { spent } = way
     const before = spent?.() ?? 0
-    const figures = connections(client, way, 0.5)
+    const figures = connections(client, way, 0.25)
     return { ...figures, ...(spent ? { own: (spent() - before) / figures.count! } : {}) }
   })
   return {
@@ -94,7 +94,7 @@ async function connectionSection(scene: Scene): Promise<Section> {
 
 async function requestSection(scene: Scene): Promise<Section> {
   const { ways, quick, where } = scene
-  const series = await inTurn(ways, quick ? 2 : 4, way => requests(client, way, 0.5))
+  const series = await inTurn(ways, quick ? 4 : 8, way => requests(client, way, 0.25))
   return {
     title: `Requests on 16 kept connections; ${where}`,
     rows: [
@@ -124,7 +124,9 @@ async function bulkSection(scene: Scene, streams: number, what: string): Promise
 async function datagramSection(scene: Scene): Promise<Section> {
   const { ways, quick, where } = scene
   const able = ways.filter((way): way is Way & { udp: number } => way.udp !== null)
-  const series = await inTurn(able, quick ? 2 : 4, ({ address, udp }) => datagrams(client, address, udp, 0.5))
+  const series = await inTurn(able, quick ? 4 : 8, ({ address, udp }) =>
+    datagrams(client, address, udp, 0.25),
+  )
   return {
     title: `Datagrams of 64 bytes; ${where}`,
     rows: [
