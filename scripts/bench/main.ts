@@ -55,7 +55,7 @@ interface Result {
 function makePrograms(): void {
   const stdio = ['ignore', 'inherit', 'inherit'] as const
   spawnSync('scripts/image/make', ['--tar'], { stdio: [...stdio] })
-  for (const name of ['datagrams', 'connections'])
+  for (const name of ['datagrams', 'connections', 'requests'])
     spawnSync('cc', ['-O2', '-o', `.lab/${name}`, `scripts/bench/${name}.c`], { stdio: [...stdio] })
 }
 
