@@ -122,8 +122,6 @@ function sysctls(settings: PlanSettings): KernelObject[] {
     sysctl('mesh', 'net.ipv4.conf.all.rp_filter', '0'),
     sysctl('mesh', 'net.ipv4.conf.default.rp_filter', '0'),
     sysctl('mesh', `net.ipv4.conf.${uplink}.rp_filter`, '0'),
-    // Nor is its source looked up only to see that it is none of the sandbox's own.
-    sysctl('mesh', 'net.ipv4.conf.all.accept_local', '1'),
     // Hardly anything is for a socket here, so that none is looked for before the route is.
     sysctl('mesh', 'net.ipv4.ip_early_demux', '0'),
     // Traffic to an external endpoint leaves where it came in; that is meant so.
