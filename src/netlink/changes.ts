@@ -1,7 +1,8 @@
 /**
  * Tells what has changed in network namespaces since it was asked last, whoever changed it.
  * Nobody has to wait for it: the kernel's messages stay in a socket's buffer until they are
- * asked for, and those of a change are there before the system call that made it has ended.
+ * asked for, and those of a change are there before the system call that made it has ended; only
+ * an address of IPv6 is told of a little later, once it may be used.
  */
 import { closeSync } from 'node:fs'
 import * as rt from 'netlink/dist/rt/structs.js'
