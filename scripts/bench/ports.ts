@@ -15,9 +15,16 @@ import type { Options } from './parts.js'
 import { type Row, ratios, type Section } from './report.js'
 
 const first = 10_000
-/** Ports of the containers: of small requests, and of iperf3. */
-const small = 80
+/** How many ports are published, one number after the other. */
+const sizes = [1, 100, 1000, 5000, 10_000]
+/**
+ * Ports of the containers: of iperf3, and the first of those of small requests. Each number of
+ * published ports has one of these: where a published port takes another's place, what is left of
+ * connections by that one (TIME_WAIT) would hold up clients that come by the same source ports.
+ */
 const load = 5201
+const small = 80
+const smallOf = (count: number) => small + sizes.indexOf(count)
 
 interface Way {
   readonly name: string
@@ -29,7 +36,7 @@ interface Way {
 /** Starts the servers of a container; they end with this process's namespaces. */
 export function serve(path: string): ChildProcess[] {
   return [
-    [opener, 'serve', String(small)],
+    [opener, 'serve', ...sizes.map(count => String(smallOf(count)))],
     ['iperf3', '-s', '-p', String(load)],
   ].map(([program = '', ...args]) => runInNamespace(path, () => spawn(program, args, { stdio: 'ignore' })))
 }
@@ -37,7 +44,10 @@ export function serve(path: string): ChildProcess[] {
 /** A published port for each target, in the middle of `count` ports that lead to the first of them. */
 function portsOf(count: number): { published: number; target: number }[] {
   const middle = Math.floor((count - 1) / 2)
-  const ports = Array.from({ length: count }, (_, i) => ({ published: first + i, target: small }))
+  const ports = Array.from({ length: count }, (_, i) => ({
+    published: first + i,
+    target: smallOf(count),
+  }))
   return [...ports.slice(0, middle + 1), { published: first - 1, target: load }, ...ports.slice(middle + 1)]
 }
 
@@ -131,7 +141,6 @@ function addedRows(series: Series, count: number): Row[] {
 }
 
 export async function ports({ quick }: Options): Promise<Section[]> {
-  const sizes = quick ? [5000] : [1, 100, 1000, 5000, 10_000]
   const rounds = quick ? 2 : 4
   const lone = await MeshHost.up(new Topology())
   const { client, host } = lone.topology
@@ -150,7 +159,7 @@ export async function ports({ quick }: Options): Promise<Section[]> {
   const direct = { name: 'direct', address: lone.container.addresses[0]!, small, load }
 
   const sections: Section[] = []
-  for (const size of sizes) {
+  for (const size of quick ? [5000] : sizes) {
     await many.publish(size)
     const all = portsOf(size)
     docker.publish(
