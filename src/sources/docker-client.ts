@@ -84,10 +84,11 @@ export async function dockerClient(socketPath: string, parallel: number): Promis
  */
 function withhold(names: readonly string[]): void {
   const require = createRequire(import.meta.url)
-  for (const name of names) {
-    const path = require.resolve(name)
-    require.cache[path] ??= { id: path, filename: path, loaded: true, exports: {} } as NodeJS.Module
-  }
+  for (const name of names)
+    try {
+      const path = require.resolve(name)
+      require.cache[path] ??= { id: path, filename: path, loaded: true, exports: {} } as NodeJS.Module
+    } catch {} // not installed where it was expected: dockerode finds its own, or needs none
 }
 
 /** null where Docker knows nothing of what was asked for. */
