@@ -45,34 +45,29 @@ export function parseSctpEndpoints(text: string): Listener[] {
   return listeners
 }
 
-/** Whether anybody in the network namespace of a process listens for others. */
-export async function listens(pid: number, proc: string): Promise<boolean> {
-  const tables = [
-    ['tcp', 'tcp'],
-    ['tcp6', 'tcp'],
-    ['udp', 'udp'],
-    ['udp6', 'udp'],
-  ] as const
-  for (const [name, protocol] of tables) {
-    const text = await readFile(`${proc}/${pid}/net/${name}`, 'utf8').catch(() => '')
-    // Docker's own resolver is there before the container is.
-    if (parseSocketTable(text, protocol).some(({ address }) => !address.startsWith('127.'))) return true
-  }
-  const text = await readFile(`${proc}/${pid}/net/sctp/eps`, 'utf8').catch(() => '')
-  return parseSctpEndpoints(text).some(({ address }) => !address.startsWith('127.'))
-}
-
-/** All listeners of the node; those on a published port of `ports` with their process. */
-export async function readListeners(ports: readonly PortSpec[] = []): Promise<Listener[]> {
-  const read = async (path: string) => await readFile(`/proc/net/${path}`, 'utf8').catch(() => '')
+/** All listeners in the tables of `directory`, the `net` of a process in /proc. */
+async function listenersIn(directory: string): Promise<Listener[]> {
+  const read = (name: string) => readFile(`${directory}/${name}`, 'utf8').catch(() => '')
   const [tcp, tcp6, udp, udp6, sctp] = await Promise.all(['tcp', 'tcp6', 'udp', 'udp6', 'sctp/eps'].map(read))
-  const listeners = [
+  return [
     ...parseSocketTable(tcp ?? '', 'tcp'),
     ...parseSocketTable(tcp6 ?? '', 'tcp'),
     ...parseSocketTable(udp ?? '', 'udp'),
     ...parseSocketTable(udp6 ?? '', 'udp'),
     ...parseSctpEndpoints(sctp ?? ''),
   ]
+}
+
+/** Whether anybody in the network namespace of a process listens for others. */
+export async function listens(pid: number, proc: string): Promise<boolean> {
+  const listeners = await listenersIn(`${proc}/${pid}/net`)
+  // Docker's own resolver is there before the container is.
+  return listeners.some(({ address }) => !address.startsWith('127.'))
+}
+
+/** All listeners of the node; those on a published port of `ports` with their process. */
+export async function readListeners(ports: readonly PortSpec[] = []): Promise<Listener[]> {
+  const listeners = await listenersIn('/proc/net')
   const asked = listeners.filter(({ protocol, port }) =>
     ports.some(
       ({ published, protocol: wanted }) =>
