@@ -5,7 +5,7 @@
  * change is the same array as last time, in the same place or near it, so that two
  * plans of ten thousand slices are compared without looking at their names or objects.
  */
-import { type KernelObject, keyOf } from '../kernel/objects.js'
+import type { KernelObject } from '../kernel/objects.js'
 import { differences } from '../model/differences.js'
 
 export type Slice = readonly KernelObject[]
@@ -86,11 +86,4 @@ export function changedSlices(
     for (const slice of changed.come) come.push(slice)
   }
   return { gone, come }
-}
-
-/** Objects by key. */
-export function stateOfSlices(slices: Iterable<Slice>): Map<string, KernelObject> {
-  const state = new Map<string, KernelObject>()
-  for (const slice of slices) for (const object of slice) state.set(keyOf(object), object)
-  return state
 }

@@ -16,6 +16,7 @@ import {
   type Kind,
   keyOf,
   type Place,
+  stateOf,
 } from '../kernel/objects.js'
 import { attachmentLink } from '../kernel/ownership.js'
 import { unlike } from '../kernel/unlike.js'
@@ -27,7 +28,7 @@ import { linksByAddress } from '../planner/attachment.js'
 import type { PlanSettings } from '../planner/base.js'
 import { Drains } from '../planner/drains.js'
 import { createPlanner } from '../planner/plan.js'
-import { changedSlices, emptyPlan, type Plan, stateOfSlices } from '../planner/slices.js'
+import { changedSlices, emptyPlan, type Plan } from '../planner/slices.js'
 import { Inheritance } from './inheritance.js'
 import { findLeaving } from './leaving.js'
 import { foundDoors, type Inputs, type Pass, pertinent, runs } from './pass.js'
@@ -176,8 +177,8 @@ export class Reconciler {
     const next = this.next(inputs)
     onPlan?.(next.mesh)
     const { gone, come } = changedSlices(this.applied, next.plan)
-    const wanted = stateOfSlices(come)
-    const held = stateOfSlices([this.leaving, ...gone])
+    const wanted = stateOf(come.flat())
+    const held = stateOf([this.leaving, ...gone].flat())
     if (held.size === 0 && wanted.size === 0) {
       // What the kernel has no part in may have changed all the same: names, or who answers to one.
       this.applied = next.plan

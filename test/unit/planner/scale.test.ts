@@ -4,12 +4,12 @@
  */
 import t from 'tap'
 import { diff } from '../../../src/kernel/diff.js'
-import type { KernelObject } from '../../../src/kernel/objects.js'
+import { type KernelObject, stateOf } from '../../../src/kernel/objects.js'
 import { type NodeRecord, type RemoteContainer, subnetOfNode } from '../../../src/model/cluster.js'
 import { createMerge } from '../../../src/model/merge.js'
 import type { Node } from '../../../src/model/snapshot.js'
 import { createPlanner } from '../../../src/planner/plan.js'
-import { type Plan, planOf, stateOfSlices } from '../../../src/planner/slices.js'
+import { type Plan, planOf } from '../../../src/planner/slices.js'
 import { container, containerSnapshot, idOf } from '../../helpers/containers.js'
 import { planSettings } from '../../helpers/plan-settings.js'
 import { aService } from '../../helpers/services.js'
@@ -61,12 +61,12 @@ function difference(before: Plan, after: Plan) {
   for (const [name, slice] of after) if (before.get(name) !== slice) slices.add(name)
   for (const name of before.keys()) if (!after.has(name)) slices.add(name)
   const objectsOf = (plan: Plan) => [...slices].flatMap(name => plan.get(name) ?? [])
-  const stateOf = (plan: Plan) => stateOfSlices([...slices].flatMap(name => [plan.get(name) ?? []]))
+  const slicesOf = (plan: Plan) => stateOf([...slices].flatMap(name => plan.get(name) ?? []))
   return {
     slices: [...slices].sort(),
     /** All objects that had to be planned or compared. */
     touched: objectsOf(before).length + objectsOf(after).length,
-    changes: diff(stateOf(after), stateOf(before)).map(({ type, object }) => `${type} ${object.kind}`),
+    changes: diff(slicesOf(after), slicesOf(before)).map(({ type, object }) => `${type} ${object.kind}`),
   }
 }
 
