@@ -1,13 +1,13 @@
 /**
- * The running loop: sources in, passes out. Keeps what the API tells of it: troubles,
- * repairs, the last pass. What a pass does is in reconcile/.
+ * The running loop: sources in, passes out. What a pass does is in reconcile/, what
+ * people are told of it in pass-log.ts.
  */
 import type { Logger } from 'pino'
 import { reasonOf } from '../errors.js'
 import type { PeerWatch } from '../health/peer-watch.js'
-import type { Change, Outcome } from '../kernel/change.js'
+import type { Change } from '../kernel/change.js'
 import type { Kernel } from '../kernel/driver.js'
-import { type KernelObject, keyOf } from '../kernel/objects.js'
+import type { KernelObject } from '../kernel/objects.js'
 import type { Reach } from '../model/cluster.js'
 import { shortId } from '../model/container.js'
 import type { Mesh } from '../model/mesh.js'
@@ -17,12 +17,12 @@ import type { PlanSettings } from '../planner/base.js'
 import { type Pass, Reconciler } from '../reconcile/reconcile.js'
 import { type PassKind, Runner, type RunnerSettings } from '../reconcile/runner.js'
 import type { Source } from '../sources/source.js'
-import { describe } from '../status/describe.js'
 import type { PassView, SourceView } from '../status/views.js'
 import type { Cluster } from '../store/cluster.js'
 import type { Store } from '../store/store.js'
 import { announcement } from './announcement.js'
 import type { Collected } from './inputs.js'
+import { PassLog } from './pass-log.js'
 import { Troubles } from './troubles.js'
 
 export interface LoopOptions {
@@ -56,12 +56,12 @@ export class Loop {
   readonly store: Store
   private readonly options: LoopOptions
   private readonly runner: Runner
+  private readonly passLog: PassLog
   private readonly waiters = new Set<{ began: boolean; resolve: () => void }>()
   private drainTimer: NodeJS.Timeout | null = null
   private started = false
   /** What was said last of other nodes. */
   private readonly reach = new Map<string, Reach>()
-  private last: PassView | null = null
   /** What the other nodes were last told of before the kernel had it. */
   private foretold: ContainerSnapshot | null = null
   /** Containers that Swarm was last said to be about to stop. */
@@ -72,6 +72,7 @@ export class Loop {
     this.collected = options.collected
     this.store = options.store
     this.reconciler = new Reconciler(options.kernel, () => options.collected.inputs, options.plan)
+    this.passLog = new PassLog(this.troubles, this.reconciler.capacity, options.log)
     this.runner = new Runner((kind, signal) => this.pass(kind, signal), options.runner)
   }
 
@@ -131,7 +132,7 @@ export class Loop {
   }
 
   get lastPass(): PassView | null {
-    return this.last
+    return this.passLog.last
   }
 
   /** Whether Docker has said once which containers there are. */
@@ -150,7 +151,7 @@ export class Loop {
   /** The other nodes are watched once the tunnel to them is there. */
   private watchPeers(): void {
     const { collected, peerWatch } = this.options
-    if (!this.started || this.last === null) return
+    if (!this.started || this.passLog.last === null) return
     const { name } = collected.own
     const peers = collected.nodes.nodes.filter(node => node.name !== name)
     peerWatch.watch(peers.map(node => ({ name: node.name, address: sandboxAddress(node.subnet) })))
@@ -208,7 +209,6 @@ export class Loop {
   }
 
   private async pass(kind: PassKind, signal: AbortSignal): Promise<boolean | null> {
-    const { log } = this.options
     for (const waiter of this.waiters) waiter.began = true
     try {
       if (kind === 'full') await this.options.look()
@@ -217,7 +217,7 @@ export class Loop {
       if (pass.gaveUp) return null
       return pass.outcomes.every(({ error }) => error === null) && pass.blind.size === 0
     } catch (error) {
-      if (this.troubles.set('kernel', reasonOf(error))) log.error({ reason: reasonOf(error) }, 'pass failed')
+      this.passLog.failed(error)
       return false
     } finally {
       for (const waiter of this.waiters)
@@ -230,34 +230,9 @@ export class Loop {
 
   private async told(pass: Pass): Promise<void> {
     const { log, forget, onPass } = this.options
-    const failures = pass.outcomes.filter(({ error }) => error !== null)
-    const first = this.last === null
-    this.last = {
-      at: new Date().toISOString(),
-      ms: Math.round(pass.duration * 10) / 10,
-      kind: pass.kind,
-      changes: pass.outcomes.length,
-      failures: failures.length,
-    }
+    const first = this.passLog.last === null
+    this.passLog.note(pass)
     if (first) this.watchPeers()
-    this.noteTroubles(pass, failures)
-    if (log.isLevelEnabled('debug'))
-      for (const { change, error } of pass.outcomes)
-        log.debug({ change: describe(change), ...(error ? { reason: reasonOf(error) } : {}) }, 'change')
-    const repaired = pass.repairs.filter(({ error }) => error === null).map(({ change }) => describe(change))
-    for (const change of repaired) log.warn({ change }, 'repaired')
-    this.troubles.repaired(repaired)
-    if (pass.outcomes.length > 0)
-      log.info(
-        {
-          kind: pass.kind,
-          changes: pass.outcomes.length,
-          failures: failures.length,
-          repairs: pass.repairs.length,
-          ms: this.last.ms,
-        },
-        'pass',
-      )
     const done = pass.outcomes.filter(({ error }) => error === null).map(({ change }) => change)
     await forget(done, pass.found).catch(error =>
       log.warn({ reason: reasonOf(error) }, 'stale flows not forgotten'),
@@ -285,24 +260,5 @@ export class Loop {
     cluster
       ?.announce(announcement(mesh, reconciler, collected), collected.containers.ending)
       .catch(error => log.warn({ reason: reasonOf(error) }, 'containers not announced'))
-  }
-
-  private noteTroubles(pass: Pass, failures: readonly Outcome[]): void {
-    const { log } = this.options
-    const now = new Map(
-      failures.map(({ change, error }) => [`change ${keyOf(change.object)}`, reasonOf(error)]),
-    )
-    // Only a full pass has looked everywhere and may say that a failure is over.
-    if (pass.kind === 'full')
-      for (const reason of this.troubles.replace('change ', now)) log.error({ reason }, 'change failed')
-    else
-      for (const [subject, reason] of now)
-        if (this.troubles.set(subject, reason)) log.error({ reason }, 'change failed')
-    const blind = new Map([...pass.blind].map(([kind, error]) => [`kernel ${kind}`, reasonOf(error)]))
-    for (const reason of this.troubles.replace('kernel', blind)) log.error({ reason }, 'kernel not readable')
-    const lacking = pass.unaddressed.length
-    const capacity = this.reconciler.capacity
-    const exhausted = `${capacity} of ${capacity} addresses of the node's subnet are taken and ${lacking} more are needed; give the node a larger share of the pool (--node-prefix)`
-    if (this.troubles.set('addresses', lacking > 0 ? exhausted : null) && lacking > 0) log.error(exhausted)
   }
 }
