@@ -9,7 +9,15 @@ import { type NodeRecord, nodesInPool, subnetOfNode } from '../model/cluster.js'
 import type { Claim } from './cluster.js'
 import { aliveOf, aliveValue, type ClusterKeys, placeOf, poolOf, recordOf } from './cluster-keys.js'
 import type { EtcdClient } from './etcd-client.js'
-import { type Compare, type KeyValue, type Operation, put, remove, unchanged } from './etcd-wire.js'
+import {
+  afterPrefix,
+  type Compare,
+  type KeyValue,
+  type Operation,
+  put,
+  remove,
+  unchanged,
+} from './etcd-wire.js'
 
 /** A place that is held. */
 export interface Held {
@@ -23,7 +31,7 @@ type Entries = ReadonlyMap<string, KeyValue>
 /** Nodes, numbers, pool, and who is alive. */
 async function readPlaces(client: EtcdClient, keys: ClusterKeys): Promise<Entries> {
   // Two reads: the transaction compares what it depends on, so they need not be of one revision.
-  const alive = await client.range(keys.alives, `${keys.alives.slice(0, -1)}0`)
+  const alive = await client.range(keys.alives, afterPrefix(keys.alives))
   const places = await client.range(keys.nodes, `${keys.pool}\0`)
   return new Map([...alive.keys, ...places.keys].map(entry => [entry.key, entry]))
 }
@@ -218,4 +226,20 @@ export async function giveBack(client: EtcdClient, keys: ClusterKeys, name: stri
 
 function unknown(name: string): MeshError {
   return new MeshError('MESH_NOT_FOUND', `node ${name}: there is no such node; meshctl node ls lists them`)
+}
+
+/** Another agent of the same name has taken the place. */
+export function displaced(name: string): MeshError {
+  return new MeshError(
+    'MESH_STORE',
+    `another meshd has joined as node ${name}; this one tells nothing any more; end one of the two`,
+  )
+}
+
+/** The place was given back while its node was away. */
+export function placeLost({ name, number }: NodeRecord): MeshError {
+  return new MeshError(
+    'MESH_STORE',
+    `node ${name} was removed and its number ${number} given to another one; restart meshd to join anew`,
+  )
 }
