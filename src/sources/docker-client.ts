@@ -6,6 +6,8 @@
 import { Agent } from 'node:http'
 import { createRequire } from 'node:module'
 import type { Readable } from 'node:stream'
+import { text } from 'node:stream/consumers'
+import { inspect } from 'node:util'
 import { reasonOf, SourceError } from '../errors.js'
 import { eventFilters } from './docker-events.js'
 
@@ -34,14 +36,26 @@ const answerTimeout = 20_000
 /** The same for Swarm: a manager without quorum looks for others for 20 s before it says so, milliseconds. */
 const swarmTimeout = 10_000
 
+/**
+ * Before each request dockerode has its options written out for its debug log, whether anybody
+ * reads that or not, and of a common agent all sockets to their last field: that took longer
+ * than the request, and nine tenths of its memory.
+ */
+class BriefAgent extends Agent {
+  [inspect.custom](): string {
+    return 'Agent'
+  }
+}
+
 export async function dockerClient(socketPath: string, parallel: number): Promise<DockerClient> {
   withhold(['ssh2', '@grpc/grpc-js', '@grpc/proto-loader'])
   const { default: Docker } = await import('dockerode')
-  const agent = new Agent({ keepAlive: true, maxSockets: parallel + 2 })
+  const agent = new BriefAgent({ keepAlive: true, maxSockets: parallel + 2 })
   // An explicit undefined outranks DOCKER_HOST and its like, which dockerode reads from the environment.
   const place = { socketPath, host: undefined, protocol: 'http' as const, port: undefined }
   // `agent` and `connectionTimeout` are missing in dockerode's types.
   const requests = new Docker({ ...place, agent, timeout: answerTimeout } as object)
+  readToTheEnd(requests.modem)
   // No `timeout`: it would end a stream on which nothing happens. This one ends with the response's header.
   const stream = new Docker({ ...place, timeout: undefined, connectionTimeout: answerTimeout } as object)
 
@@ -78,6 +92,50 @@ export async function dockerClient(socketPath: string, parallel: number): Promis
   }
 }
 
+/** One request as dockerode makes it; `isStream`: the answer is given as it comes. */
+interface Request {
+  readonly method: string
+  readonly path: string
+  readonly isStream?: boolean
+}
+type Done = (error: unknown, answer: unknown) => void
+
+/** The part of dockerode through which all its requests go. */
+interface Modem {
+  dial(request: Request, done: Done): void
+}
+
+/**
+ * An answer that ends half-way, or stops coming, is never settled by dockerode. So it is
+ * asked for answers as they come, and they are read here.
+ */
+function readToTheEnd(modem: Modem): void {
+  const dial = modem.dial.bind(modem)
+  modem.dial = (request, done) =>
+    dial({ ...request, isStream: true }, (error, answer) => {
+      if (error) done(error, null)
+      else
+        text(answer as Readable).then(
+          whole => done(null, parsed(whole)),
+          cause => done(cutShort(request, cause), null),
+        )
+    })
+}
+
+function cutShort({ method, path }: Request, cause: unknown): SourceError {
+  const reason = `${method} ${path.replace(/\?$/, '')}: the answer ended half-way (${reasonOf(cause)})`
+  return new SourceError('docker', reason, { cause })
+}
+
+/** What is no JSON stays text, for the readers of answers to refuse. */
+function parsed(whole: string): unknown {
+  try {
+    return JSON.parse(whole)
+  } catch {
+    return whole
+  }
+}
+
 /**
  * Gives CommonJS modules that ask for these an empty object: dockerode loads them at once,
  * but uses them only for Engines reached over SSH and for builds with BuildKit.
@@ -110,6 +168,7 @@ function statusOf(error: unknown): number | null {
 /** Says in one sentence what keeps Docker from answering. */
 export function dockerTrouble(error: unknown, socketPath: string): SourceError {
   const code = (error as { code?: unknown }).code
+  if (code === 'MESH_SOURCE') return error as SourceError
   const why =
     code === 'ENOENT'
       ? `there is no socket at ${socketPath}; is Docker installed, and its daemon started?`
