@@ -54,6 +54,23 @@ t.test('what is not there is null, what is refused an error', async t => {
   await t.rejects(client.info(), { statusCode: 500, message: /no such thing/ })
 })
 
+t.test('an answer that ends half-way is an error that names the request', { timeout: 30_000 }, async t => {
+  let isChunked = true
+  let status = 200
+  const { client } = await clientOf(t, (_, response) => {
+    response.writeHead(status, isChunked ? {} : { 'Content-Length': 100 })
+    response.write('[{"Id":"1234', () => response.destroy())
+  })
+  await t.rejects(client.list(), { code: 'MESH_SOURCE', message: /GET \/containers\/json.*half-way/ })
+  await t.rejects(client.inspect('web'), { message: /GET \/containers\/web\/json.*half-way/ })
+  await t.rejects(client.tasks({}), { message: /GET \/tasks.*half-way/ })
+  await t.rejects(client.updateService('id1', 7, {}), { message: /POST \/services\/id1\/update.*half-way/ })
+  isChunked = false
+  await t.rejects(client.services(), { message: /GET \/services.*half-way/ })
+  status = 500
+  await t.rejects(client.info())
+})
+
 t.test('the stream of events ends when it is told to', async t => {
   const { client } = await clientOf(t, (_, response) => response.flushHeaders())
   const controller = new AbortController()

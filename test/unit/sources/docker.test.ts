@@ -229,6 +229,30 @@ tap.test('while Docker is away the last snapshot stays, afterwards comes what is
   t.ok(Number(again) > Number(first), 'events are asked for from the last one on')
 })
 
+tap.test('where an answer ends half-way it says so, tries again, and says when all is well', async t => {
+  const engine = await engineWith('web', 'api')
+  engine.endsHalfWay = path => path === '/containers/json'
+  const { snapshots, troubles, last, named } = await watching(t, engine, { swarmEvery: 20 })
+  await until(() => troubles.length > 0)
+  t.match(troubles[0], /^docker: GET \/containers\/json.*: the answer ended half-way/)
+  t.equal(snapshots.length, 0)
+  engine.endsHalfWay = path => path === `/containers/${idOf('web')}/json`
+  await until(() => troubles.length > 1)
+  t.match(troubles[1], /^docker: GET \/containers\/[0-9a-f]+\/json: the answer ended half-way/)
+  engine.services = [{ ID: 'id1', Spec: { Name: 'web' } }]
+  engine.endsHalfWay = path => path === '/services' || path === `/containers/${idOf('new')}/json`
+  await until(() => troubles.at(-1) === null && snapshots.length > 0)
+  t.equal(last().containers.length, 2)
+  t.strictSame(last().swarmServices, [], 'Swarm is not waited for')
+  engine.run('new')
+  await engine.emit('start', 'new')
+  await until(() => engine.inspections('new') > 0)
+  const streams = engine.since.length
+  engine.endsHalfWay = () => false
+  await until(() => named('new') !== undefined && last().swarmServices.includes('web'))
+  t.equal(engine.since.length, streams, 'and of these the stream of events knows nothing')
+})
+
 tap.test('a container whose process ends has ended, whatever Docker says or does not', async t => {
   const engine = await engineWith('web', 'api')
   const child = spawn('sleep', ['60'])
