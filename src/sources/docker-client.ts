@@ -3,7 +3,7 @@
  * parsed by their readers. It is loaded here, at the first use, and without what it
  * brings along for Engines elsewhere, which would be a fifth of the agent's memory.
  */
-import { Agent } from 'node:http'
+import { Agent, type IncomingMessage } from 'node:http'
 import { createRequire } from 'node:module'
 import type { Readable } from 'node:stream'
 import { text } from 'node:stream/consumers'
@@ -92,11 +92,14 @@ export async function dockerClient(socketPath: string, parallel: number): Promis
   }
 }
 
-/** One request as dockerode makes it; `isStream`: the answer is given as it comes. */
+/** One request as dockerode makes it. */
 interface Request {
   readonly method: string
   readonly path: string
+  /** The answer is given as it comes. */
   readonly isStream?: boolean
+  /** true: such an answer is given too, and is no error. */
+  readonly statusCodes?: Readonly<Record<number, boolean | string>>
 }
 type Done = (error: unknown, answer: unknown) => void
 
@@ -105,26 +108,39 @@ interface Modem {
   dial(request: Request, done: Done): void
 }
 
+const everyStatus = Object.fromEntries(Array.from({ length: 600 }, (_, status) => [status, true]))
+
 /**
  * An answer that ends half-way, or stops coming, is never settled by dockerode. So it is
- * asked for answers as they come, and they are read here.
+ * asked for answers as they come, whatever they are, and they are read here.
  */
 function readToTheEnd(modem: Modem): void {
   const dial = modem.dial.bind(modem)
   modem.dial = (request, done) =>
-    dial({ ...request, isStream: true }, (error, answer) => {
-      if (error) done(error, null)
-      else
-        text(answer as Readable).then(
-          whole => done(null, parsed(whole)),
-          cause => done(cutShort(request, cause), null),
-        )
+    dial({ ...request, isStream: true, statusCodes: everyStatus }, (error, answer) => {
+      if (error) return done(error, null)
+      const { statusCode = 0 } = answer as IncomingMessage
+      text(answer as IncomingMessage).then(
+        whole => {
+          const told = parsed(whole)
+          if (statusCode < 300) done(null, told)
+          else done(refusal(statusCode, told), null)
+        },
+        cause => done(cutShort(request, cause), null),
+      )
     })
 }
 
 function cutShort({ method, path }: Request, cause: unknown): SourceError {
   const reason = `${method} ${path.replace(/\?$/, '')}: the answer ended half-way (${reasonOf(cause)})`
   return new SourceError('docker', reason, { cause })
+}
+
+/** In the Engine's own words, with the HTTP status as `statusCode`. */
+function refusal(statusCode: number, told: unknown): Error {
+  const { message } = (told ?? {}) as { readonly message?: unknown }
+  const words = typeof message === 'string' ? message.trim() : `HTTP status ${statusCode}`
+  return Object.assign(new Error(words), { statusCode })
 }
 
 /** What is no JSON stays text, for the readers of answers to refuse. */
@@ -159,7 +175,7 @@ async function orNull(request: Promise<unknown>): Promise<unknown> {
   }
 }
 
-/** HTTP status in an error of dockerode, or null. */
+/** HTTP status of a refusal; null: it is none. */
 function statusOf(error: unknown): number | null {
   const status = (error as { statusCode?: unknown }).statusCode
   return typeof status === 'number' ? status : null

@@ -185,10 +185,11 @@ export function withIngress(spec: SwarmSpec, ports: readonly IngressPort[]): Swa
   return { ...spec, EndpointSpec: { ...spec.EndpointSpec, Ports: [...others, ...ingress] } }
 }
 
-/** What the Engine itself said, without the client's words around it; null: it said nothing. */
+/** What the Engine itself said; null: it said nothing. */
 function wordsOf(error: unknown): string | null {
-  const { statusCode, json } = error as { statusCode?: unknown; json?: { message?: unknown } }
+  const { statusCode } = error as { statusCode?: unknown }
   if (typeof statusCode !== 'number') return null
-  const message = typeof json?.message === 'string' ? json.message : reasonOf(error)
-  return message.replace(/^rpc error: code = \w+ desc = /, '').trim()
+  return reasonOf(error)
+    .replace(/^rpc error: code = \w+ desc = /, '')
+    .trim()
 }

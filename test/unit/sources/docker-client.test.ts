@@ -51,7 +51,7 @@ t.test('what is not there is null, what is refused an error', async t => {
   t.equal(await client.inspect('web'), null)
   t.equal(await client.service('web'), null)
   status = 500
-  await t.rejects(client.info(), { statusCode: 500, message: /no such thing/ })
+  await t.rejects(client.info(), { statusCode: 500, message: 'no such thing' })
 })
 
 t.test('an answer that ends half-way is an error that names the request', { timeout: 30_000 }, async t => {
@@ -68,7 +68,7 @@ t.test('an answer that ends half-way is an error that names the request', { time
   isChunked = false
   await t.rejects(client.services(), { message: /GET \/services.*half-way/ })
   status = 500
-  await t.rejects(client.info())
+  await t.rejects(client.info(), { message: /GET \/info.*half-way/ })
 })
 
 t.test('the stream of events ends when it is told to', async t => {
