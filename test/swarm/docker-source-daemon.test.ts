@@ -3,8 +3,10 @@
  * on a swarm: node1 is a swarm of one, node2 keeps its containers over a restart
  * (live-restore, which Swarm forbids).
  */
-import { setTimeout as sleep } from 'node:timers/promises'
+import { execFileSync } from 'node:child_process'
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
+import { dockerClient } from '../../src/sources/docker-client.js'
 import { DockerWatch } from '../helpers/docker-watch.js'
 import { must, startNodes } from '../helpers/lab.js'
 import { waitFor } from '../helpers/wait.js'
@@ -33,6 +35,22 @@ t.test("Swarm's services, tasks and published ports are known", async t => {
   await waitFor(() => tasks().length === 0 && watch.last.swarmServices.length === 0, 'its end', 60)
 })
 
+/**
+ * Kills the daemon in the middle of an answer: it has written what the socket holds, of which
+ * this process reads nothing until then. Resolves to what became of the request.
+ */
+async function killInAnswer(): Promise<unknown> {
+  const { Id } = await docker.call<{ Id: string }>('POST', '/containers/create', {
+    Image: 'mesh-test:1',
+    Labels: { long: 'x'.repeat(4 << 20) },
+  })
+  const client = await dockerClient(`/proc/${node!.pid}/root/run/docker.sock`, 2)
+  const outcome = client.inspect(Id).catch((error: unknown) => error)
+  for (let turns = 0; turns < 20; turns++) await nextTurn() // it is sent
+  execFileSync('scripts/nodes', ['exec', 'node1', 'sh', '-c', 'sleep 2; pkill -KILL -x dockerd'])
+  return outcome.finally(() => client.close())
+}
+
 t.test('a daemon killed takes nothing away until it says what is gone', async t => {
   const ids = await Promise.all([
     docker.runContainer({ network: 'none' }),
@@ -41,7 +59,9 @@ t.test('a daemon killed takes nothing away until it says what is gone', async t 
   await Promise.all(ids.map(id => watch.until(id, 'start', () => true)))
   const kept = watch.last
   const first = watch.snapshots.length
-  await node.must('pkill', '-KILL', '-x', 'dockerd')
+  const outcome = await killInAnswer()
+  t.ok(outcome instanceof Error, 'a request under way ends')
+  t.comment(String(outcome))
   await waitFor(() => watch.troubles.length > 0, 'trouble', 20)
   t.match(watch.troubles[0], /^docker: /)
   await sleep(1500)
