@@ -103,7 +103,7 @@ export async function forgetFlows(stale: StaleFlows, sockets: Sockets, places: P
       (leadsTo(flow, passed) && isUntranslated(flow))
     try {
       await sockets.use('netfilter', places, place, async connection => {
-        const flows = (await connection.dump(listFlows({ protocol: udp }))).filter(isStale)
+        const flows = (await connection.dump(listFlows(udp))).filter(isStale)
         const errors = await connection.request(flows.map(deleteFlow))
         const failure = errors.find(error => error && error.errnoName !== noEntry)
         if (failure) throw failure

@@ -12,8 +12,7 @@ export const replyTable = 1090
 /** Priority of our policy rules: after `local` (0), before `main` (32766), room on both sides. */
 export const rulePriority = 1090
 
-/** Name of the sandbox; `ip netns exec mesh …`. */
-export const sandboxName = 'mesh'
+/** The sandbox; `ip netns exec mesh …`. */
 export const sandboxPath = '/run/netns/mesh'
 
 /** The host's end of the veth to the sandbox, and every container's end of its own. */

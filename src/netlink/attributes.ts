@@ -178,12 +178,6 @@ export const i32 = fixed<number>(
   (b, at, v) => b.writeInt32LE(v, at),
   (b, at) => b.readInt32LE(at),
 )
-export const u64 = fixed<bigint>(
-  8,
-  0,
-  (b, at, v) => b.writeBigUInt64LE(v, at),
-  (b, at) => b.readBigUInt64LE(at),
-)
 /** Network order, without saying so in the attribute's type. */
 export const u16be = fixed<number>(
   2,
@@ -239,7 +233,6 @@ export const ipv4 = fixed<string>(
   (b, at, v) => writeIPv4(b, at, v),
   (b, at) => formatIPv4(b, at),
 )
-export const netIPv4 = { ...ipv4, flags: networkOrderFlag }
 
 /** Hardware address, 6 bytes for Ethernet: `02:4d:00:00:00:01`. Reads any length, none as the empty text. */
 export const mac: Codec<string> = {

@@ -4,7 +4,6 @@
  * which are not these.
  */
 import { attributes, u8, u16be, u32be, type Values } from './attributes.js'
-import type { NetlinkConnection } from './connection.js'
 import { familyOf, inet6, ip } from './ip.js'
 import { flags, type Query, type Request } from './message.js'
 
@@ -12,7 +11,6 @@ const subsystem = 1 // NFNL_SUBSYS_CTNETLINK, linux/netfilter/nfnetlink.h
 const everyFamily = 0 // AF_UNSPEC
 /** IPCTNL_MSG_CT_*, linux/netfilter/nfnetlink_conntrack.h. */
 const commands = { get: 1, delete: 2, getStats: 5 } as const
-const noEntry = 2 // ENOENT, errno.h
 
 /** CTA_IP_*, linux/netfilter/nfnetlink_conntrack.h; a tuple has two of them. */
 const addressAttributes = attributes({
@@ -66,16 +64,6 @@ export interface Flow {
   readonly originalZone: number | null
 }
 
-/** Which flows; what is missing matches all. */
-export interface FlowFilter {
-  readonly protocol?: number
-  /** Destination port of the original direction: a published port. */
-  readonly originalPort?: number
-  /** Source address of the reply direction: an endpoint. */
-  readonly replySource?: string
-  readonly replyPort?: number
-}
-
 function tupleOf(values: TupleValues | undefined): Tuple {
   return {
     source: values?.ip?.source ?? values?.ip?.source6 ?? '0.0.0.0',
@@ -83,15 +71,6 @@ function tupleOf(values: TupleValues | undefined): Tuple {
     destination: values?.ip?.destination ?? values?.ip?.destination6 ?? '0.0.0.0',
     destinationPort: values?.transport?.destinationPort ?? 0,
   }
-}
-
-function matches(flow: Flow, filter: FlowFilter): boolean {
-  return (
-    (filter.protocol === undefined || flow.protocol === filter.protocol) &&
-    (filter.originalPort === undefined || flow.original.destinationPort === filter.originalPort) &&
-    (filter.replySource === undefined || flow.reply.source === filter.replySource) &&
-    (filter.replyPort === undefined || flow.reply.sourcePort === filter.replyPort)
-  )
 }
 
 function request(
@@ -107,16 +86,18 @@ function request(
   return { operation, subject, type: (subsystem << 8) | command, flags: 0, payload }
 }
 
-/** Flows that match, of both families in one answer; for `dump`. */
-export function listFlows(filter: FlowFilter = {}): Query<Flow> {
+/** Flows of a protocol, or of all (null), of both families in one answer; for `dump`. */
+export function listFlows(wanted: number | null = null): Query<Flow> {
   return {
     ...request('list', 'flows', commands.get, Buffer.alloc(0)),
     flags: flags.dump,
     decode(payload) {
       const values = flowAttributes.decode(payload.subarray(4))
       if (!values.original?.ip?.source && !values.original?.ip?.source6) return null
-      const flow: Flow = {
-        protocol: values.original.transport?.protocol ?? 0,
+      const protocol = values.original.transport?.protocol ?? 0
+      if (wanted !== null && protocol !== wanted) return null
+      return {
+        protocol,
         original: tupleOf(values.original),
         reply: tupleOf(values.reply),
         mark: values.mark ?? 0,
@@ -124,7 +105,6 @@ export function listFlows(filter: FlowFilter = {}): Query<Flow> {
         zone: values.zone ?? null,
         originalZone: values.original.zone ?? null,
       }
-      return matches(flow, filter) ? flow : null
     },
   }
 }
@@ -148,15 +128,6 @@ export function deleteFlow(flow: Flow): Request {
   })
   const subject = `${original.source}:${original.sourcePort} → ${original.destination}:${original.destinationPort}`
   return request('delete flow', subject, commands.delete, body, family)
-}
-
-/** Deletes all flows that match; returns how many. Throws NetlinkError. */
-export async function deleteFlows(connection: NetlinkConnection, filter: FlowFilter): Promise<number> {
-  const flows = await connection.dump(listFlows(filter))
-  const outcomes = await connection.request(flows.map(deleteFlow))
-  const failure = outcomes.find(error => error !== null && error.errno !== noEntry)
-  if (failure) throw failure
-  return outcomes.filter(error => error === null).length
 }
 
 const statsAttributes = attributes({ entries: [1, u32be] }) // CTA_STATS_GLOBAL_ENTRIES

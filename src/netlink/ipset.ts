@@ -16,7 +16,7 @@ const subsystem = 6 // NFNL_SUBSYS_IPSET, linux/netfilter/nfnetlink.h
 const protocol = 6
 
 /** IPSET_CMD_*, linux/netfilter/ipset/ip_set.h. */
-const commands = { create: 2, destroy: 3, flush: 4, swap: 6, list: 7, add: 9, delete: 10 } as const
+const commands = { create: 2, destroy: 3, swap: 6, list: 7, add: 9, delete: 10 } as const
 
 const creationAttributes = attributes({
   port: [4, netU16], // IPSET_ATTR_PORT_FROM
@@ -123,11 +123,6 @@ export function destroySet(name: string): Request {
     flags.exclusive,
     setCommand.encode({ protocol, name }),
   )
-}
-
-/** Removes all elements. ENOENT: no such set. */
-export function flushSet(name: string): Request {
-  return request('flush set', name, commands.flush, 0, setCommand.encode({ protocol, name }))
 }
 
 /**

@@ -79,23 +79,6 @@ export async function readListeners(ports: readonly PortSpec[] = []): Promise<Li
   return listeners.map(each => ({ ...each, ...owners.get(each.inode) }))
 }
 
-/** Who holds a port on the node, on `address` or on all (null). Null when nobody does. */
-export async function portHolder(
-  protocol: Protocol,
-  port: number,
-  address: string | null,
-): Promise<{ process: string | null; pid: number | null; address: string } | null> {
-  const range = { first: port, last: port }
-  const listeners = await readListeners([{ protocol, published: range, target: range, address }])
-  const holder = listeners.find(
-    each =>
-      each.protocol === protocol &&
-      each.port === port &&
-      (address === null || each.address === '0.0.0.0' || each.address === address),
-  )
-  return holder ? { process: holder.process, pid: holder.pid, address: holder.address } : null
-}
-
 /** The processes that hold these sockets open, found by walking /proc/PID/fd. */
 async function socketOwners(
   inodes: ReadonlySet<number>,

@@ -4,7 +4,6 @@ import {
   createSet,
   deleteEntry,
   destroySet,
-  flushSet,
   listEntries,
   listSets,
   type SetType,
@@ -64,8 +63,6 @@ for (const [type, texts] of Object.entries(elements) as [SetType, string[]][]) {
           null,
         ])
         t.equal((await connection.dump(listEntries(name))).flat().length, texts.length - 1)
-        t.same(names(await connection.request([flushSet(name)])), [null])
-        t.same((await connection.dump(listEntries(name))).flat(), [])
         t.same(names(await connection.request([destroySet(name), destroySet(name)])), [null, 'ENOENT'])
       },
     )

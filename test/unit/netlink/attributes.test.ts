@@ -6,7 +6,6 @@ import {
   formatIPv4,
   i32,
   ipv4,
-  netIPv4,
   netU16,
   netU32,
   netU64,
@@ -18,7 +17,6 @@ import {
   u16be,
   u32,
   u32be,
-  u64,
   wordOfIPv4,
 } from '../../../src/netlink/attributes.js'
 import { Random } from '../../helpers/random.js'
@@ -59,11 +57,10 @@ t.test('values that are not given are left out', async t => {
 })
 
 t.test('ipset numbers say that they are in network order', async t => {
-  const net = attributes({ a: [4, netU16], b: [8, netU32], c: [27, netU64], d: [1, netIPv4] })
+  const net = attributes({ a: [4, netU16], b: [8, netU32], c: [27, netU64] })
   t.same(net.encode({ a: 0x1234 }), hex('0600 0440 1234 0000'))
   t.same(net.encode({ b: 0x40 }), hex('0800 0840 00000040'))
   t.same(net.encode({ c: 0x1_00000002n }), hex('0c00 1b40 0000000100000002'))
-  t.same(net.encode({ d: '10.0.0.1' }), hex('0800 0140 0a000001'))
 })
 
 t.test('an unknown attribute is skipped, whatever it holds', async t => {
@@ -114,7 +111,6 @@ t.test('whatever is encoded is decoded again', async t => {
     b: [2, u16],
     c: [3, u32],
     d: [4, i32],
-    e: [5, u64],
     f: [6, u16be],
     g: [7, u32be],
     h: [8, string],
@@ -130,7 +126,6 @@ t.test('whatever is encoded is decoded again', async t => {
       b: maybe(random.between(0, 65535)),
       c: maybe(random.u32()),
       d: maybe(random.u32() | 0),
-      e: maybe((BigInt(random.u32()) << 32n) | BigInt(random.u32())),
       f: maybe(random.between(0, 65535)),
       g: maybe(random.u32()),
       h: maybe('x'.repeat(random.between(0, 2000))),
