@@ -9,6 +9,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import { MeshError } from '../errors.js'
 import type { Declaration } from '../model/declaration.js'
+import { sameItems } from '../model/differences.js'
 import { formatPort } from '../model/ports.js'
 import { type Publication, publicationOf } from '../model/publication.js'
 import type { Service } from '../model/service.js'
@@ -63,7 +64,7 @@ function oneRound(
     if (next !== former) services.set(declaration.name, next)
   }
   const next = [...services.values()]
-  return next.length === stored.length && next.every((service, i) => service === stored[i]) ? stored : next
+  return sameItems(next, stored) ? stored : next
 }
 
 function serviceOf(

@@ -1,5 +1,5 @@
 /**
- * What is new in a list, and what is gone from it. Pure.
+ * Lists compared by identity: whether they are the same, what is new and what is gone. Pure.
  */
 
 /**
@@ -31,6 +31,15 @@ export function differences<Item>(
   for (const item of restBefore) if (!restAfter.has(item)) gone.push(item)
   for (const item of restAfter) if (!restBefore.has(item)) come.push(item)
   return { gone, come }
+}
+
+/** Whether both lists have the same items, by identity, in the same order. */
+export function sameItems<Item>(some: readonly Item[], others: readonly Item[]): boolean {
+  if (some === others) return true
+  if (some.length !== others.length) return false
+  // Lists of a hundred thousand come here, for which a function called on each would take long.
+  for (let i = 0; i < some.length; i++) if (some[i] !== others[i]) return false
+  return true
 }
 
 /** How far it is looked for a place from which on the lists are the same again. */

@@ -7,7 +7,7 @@ import { type Caller, callersByScope, callersIn, createScopes } from './callers.
 import type { HostNode, RemoteContainer } from './cluster.js'
 import type { Container, Selectable } from './container.js'
 import { ContainerIndex, OwnContainerIndex, ServiceIndex } from './container-index.js'
-import { differences } from './differences.js'
+import { differences, sameItems } from './differences.js'
 import {
   type Candidate,
   endpointOf,
@@ -53,12 +53,6 @@ function udpPortsOf(services: Iterable<MeshService>): Map<string, PortRange[]> {
 const noHosts: readonly HostNode[] = []
 const noCallers: readonly Caller[] = []
 const same = { gone: [], come: [] }
-
-function sameItems<Item>(some: readonly Item[], others: readonly Item[]): boolean {
-  if (some.length !== others.length) return false
-  for (let i = 0; i < some.length; i++) if (some[i] !== others[i]) return false
-  return true
-}
 
 function byNode(a: RemoteContainer, b: RemoteContainer): number {
   if (a.node !== b.node) return a.node < b.node ? -1 : 1

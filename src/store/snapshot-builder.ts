@@ -4,6 +4,7 @@
  */
 import { isDeepStrictEqual } from 'node:util'
 import type { ClusterNode, ClusterSnapshot, RemoteContainer } from '../model/cluster.js'
+import { sameItems } from '../model/differences.js'
 import {
   type Alive,
   aliveOf,
@@ -161,12 +162,8 @@ export class SnapshotBuilder {
     const list = isAlive ? [...(this.#told.get(name)?.values() ?? [])] : []
     const before = this.#containers.get(name)
     if (list.length === 0) this.#containers.delete(name)
-    else if (!before || !sameList(before, list)) this.#containers.set(name, merged(before, list))
+    else if (!before || !sameItems(before, list)) this.#containers.set(name, merged(before, list))
   }
-}
-
-function sameList<Item>(a: readonly Item[], b: readonly Item[]): boolean {
-  return a.length === b.length && a.every((item, i) => item === b[i])
 }
 
 /** The list by id, with former objects in place of equal new ones: a key may be written again as it was. */
@@ -177,5 +174,5 @@ function merged(was: readonly RemoteContainer[] | undefined, list: readonly Remo
     return known && isDeepStrictEqual(known, container) ? known : container
   })
   next.sort((a, b) => (a.id < b.id ? -1 : 1))
-  return was && sameList(was, next) ? was : next
+  return was && sameItems(was, next) ? was : next
 }
