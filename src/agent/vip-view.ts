@@ -65,16 +65,12 @@ function namesOf({ name, aliases }: Service, domain: string | null): string[] {
 export function vipPart(input: ViewInput): VipPart {
   const { service, endpoints } = input.service
   const { vip, ports, endpointMode, aliases, scopes, persistence, weights } = service
+  // Without a VIP only a name tells them, where they are not told as those of published ports.
+  const hasOwn = vip !== null || (ports.length === 0 && endpointMode === 'dnsrr')
   return {
     vip,
-    vipPorts:
-      vip === null && (ports.length > 0 || endpointMode === 'vip')
-        ? []
-        : vipPortsOf(service).map(vipPortView),
-    vipEndpoints:
-      vip === null && (ports.length > 0 || endpointMode === 'vip')
-        ? []
-        : endpoints.map(each => vipEndpoint(service, each, input)),
+    vipPorts: hasOwn ? vipPortsOf(service).map(vipPortView) : [],
+    vipEndpoints: hasOwn ? endpoints.map(each => vipEndpoint(service, each, input)) : [],
     endpointMode,
     names: namesOf(service, input.domain),
     aliases,

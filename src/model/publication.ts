@@ -11,34 +11,17 @@ import {
   defaultWeightedScheduler,
   type EndpointMode,
   endpointModes,
-  type FixedEndpoint,
-  type LabelWeight,
   type Scheduler,
-  type Selector,
+  type Service,
   schedulers,
-  type VipPort,
 } from './service.js'
 import { checkVipPorts, formatVipPort } from './vip-ports.js'
 import { formatWeight, knowsWeights } from './weights.js'
 
-export interface Publication {
-  readonly name: string
+export interface Publication extends Omit<Service, 'ports' | 'vip' | 'declaredBy' | 'problems'> {
   readonly ports: readonly PortSpec[]
-  /** null: by name alone. */
-  readonly selector: Selector | null
-  readonly endpoints: readonly FixedEndpoint[]
-  readonly scheduler: Scheduler
-  /** Seconds, 0–86400. */
-  readonly drain: number
   /** `auto`: the mesh chooses one; `none`; or the IPv4 address that is wanted. */
   readonly vip: string
-  readonly vipPorts: readonly VipPort[]
-  readonly endpointMode: EndpointMode
-  /** Seconds, 0–86400. */
-  readonly persistence: number
-  readonly weights: readonly LabelWeight[]
-  readonly aliases: readonly string[]
-  readonly scopes: readonly string[]
 }
 
 /** A publication of `name` with every other field at its default or as given; weights make `wrr` the default scheduler. */

@@ -34,7 +34,6 @@ export interface Metrics {
   healthy(healthy: boolean): void
   /** All of it in Prometheus' text format. */
   text(): Promise<string>
-  readonly contentType: string
 }
 
 /** `version` becomes a label of mesh_build_info. */
@@ -145,6 +144,5 @@ export function createMetrics(version: string): Metrics {
     },
     healthy: value => healthy.set(value ? 1 : 0),
     text: () => registry.metrics(),
-    contentType: registry.contentType,
   }
 }

@@ -67,7 +67,6 @@ t.test('passes, changes, failures and repairs are counted', async t => {
     'mesh_conntrack_entries{place="mesh"} 5',
   ])
     t.ok(lines.includes(line), line)
-  t.match(metrics.contentType, /^text\/plain/)
 })
 
 t.test('endpoints that are gone are forgotten, and a service without any shows 0', async t => {
