@@ -11,7 +11,7 @@ import { Breather } from './breather.js'
 import type { Claim, Cluster, OwnContainer } from './cluster.js'
 import { type ClusterKeys, clusterKeys } from './cluster-keys.js'
 import type { EtcdClient } from './etcd-client.js'
-import { OwnNode } from './etcd-own-node.js'
+import { EtcdOwnNode } from './etcd-own-node.js'
 import { giveBack, markDraining } from './etcd-places.js'
 import type { Replica } from './etcd-replica.js'
 import { SnapshotBuilder } from './snapshot-builder.js'
@@ -26,7 +26,7 @@ export class EtcdCluster implements Cluster {
   readonly #replica: Replica
   readonly #keys: ClusterKeys
   readonly #seconds: number
-  readonly #own: OwnNode
+  readonly #own: EtcdOwnNode
   readonly #builder: SnapshotBuilder
   readonly #breather = new Breather(() => this.#deliver())
   /** Keys that have changed since the last delivery; null: any. */
@@ -49,7 +49,7 @@ export class EtcdCluster implements Cluster {
     this.#keys = clusterKeys(prefix)
     this.#builder = new SnapshotBuilder(this.#keys)
     this.#seconds = seconds
-    this.#own = new OwnNode({
+    this.#own = new EtcdOwnNode({
       client,
       replica,
       keys: this.#keys,

@@ -48,7 +48,7 @@ interface OwnPlace {
   written: Map<string, string> | null
 }
 
-export interface OwnNodeOptions {
+export interface EtcdOwnNodeOptions {
   readonly client: EtcdClient
   readonly replica: Replica
   readonly keys: ClusterKeys
@@ -60,8 +60,8 @@ export interface OwnNodeOptions {
   readonly onLeaseLost: () => void
 }
 
-export class OwnNode {
-  readonly #options: OwnNodeOptions
+export class EtcdOwnNode {
+  readonly #options: EtcdOwnNodeOptions
   readonly #client: EtcdClient
   readonly #keys: ClusterKeys
   readonly #agent = randomUUID()
@@ -72,7 +72,7 @@ export class OwnNode {
   /** Containers that Swarm is about to stop, as far as this node knows. */
   #ending: readonly string[] = []
 
-  constructor(options: OwnNodeOptions) {
+  constructor(options: EtcdOwnNodeOptions) {
     this.#options = options
     this.#client = options.client
     this.#keys = options.keys
