@@ -117,7 +117,7 @@ export class Node {
   }
 
   meshctl(...args: string[]): Promise<Finished> {
-    return this.exec('node', '--enable-source-maps', 'dist/src/cli/meshctl.js', ...args)
+    return this.exec('node', 'dist/src/cli/meshctl.js', ...args)
   }
 
   /** `meshctl … -o json`, parsed; has to succeed. */

@@ -36,7 +36,7 @@ t.afterEach(t => {
 
 /** Starts the agent of a node; back when it has made its first pass. */
 async function start(node: Node): Promise<void> {
-  const agent = node.start('node', '--enable-source-maps', 'dist/src/cli/meshd.js', ...settings)
+  const agent = node.start('node', 'dist/src/cli/meshd.js', ...settings)
   agents.set(node, agent)
   await waitFor(
     async () => {

@@ -12,7 +12,7 @@ import { waitFor } from '../helpers/wait.js'
 const [node] = await startNodes(1, { docker: false })
 if (!node) throw new Error('no node')
 const mesh = new NodeMesh(node)
-const meshd = ['node', '--enable-source-maps', 'dist/src/cli/meshd.js']
+const meshd = ['node', 'dist/src/cli/meshd.js']
 
 /** Runs meshd, which has to end by itself: its status and what it says in one line. */
 async function ends(...argv: string[]): Promise<{ status: number; stderr: string }> {
