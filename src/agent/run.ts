@@ -21,8 +21,6 @@ import { meshLink, sandboxPath } from '../kernel/ownership.js'
 import { subnetOfNode } from '../model/cluster.js'
 import { type ReservedPort, reservedPorts } from '../model/conflicts.js'
 import { checkVip } from '../model/vips.js'
-import { messagesSent } from '../netlink/connection.js'
-import { countFlows } from '../netlink/conntrack.js'
 import { ProcessWatch } from '../netlink/process-watch.js'
 import { noNeeds, type PlanSettings, planBase } from '../planner/base.js'
 import { type Former, formersOf } from '../planner/rules.js'
@@ -38,6 +36,7 @@ import { Collected, type OwnNode } from './inputs.js'
 import { createKernel } from './kernel.js'
 import { Loop } from './loop.js'
 import { MeshAgent } from './mesh-agent.js'
+import { metricsText } from './metrics-text.js'
 import { Names } from './names.js'
 import { inContainer, requireIpv6, requirementsOf, requireRoot, takePrecedence } from './preflight.js'
 import { join, sharingOf } from './sharing.js'
@@ -109,6 +108,15 @@ function reserved(settings: Settings): ReservedPort[] {
   return [...reservedPorts, ...settings.reservedPorts, ...own, ...tunnel]
 }
 
+/** Throws InputError where this host uses a pool for something else. */
+function checkPools({ pool, vipPool, ipv6, pool6, vipPool6 }: Settings): void {
+  const addresses = hostAddresses()
+  checkPool(pool, addresses, meshLink)
+  if (vipPool) checkPool(vipPool, addresses, meshLink, 'vip-pool')
+  if (ipv6) checkPool(pool6, addresses, meshLink, 'pool6')
+  if (ipv6 && vipPool) checkPool(vipPool6, addresses, meshLink, 'vip-pool6')
+}
+
 /** Reads a watched file. It is no store where a VIP could be refused later, so that is done here. */
 function servicesOfFile(vipPool: string | null): typeof servicesFromFile {
   return (text, name, environment) => {
@@ -125,13 +133,8 @@ export async function runAgent(settings: Settings, version: string): Promise<voi
   requireRoot()
   takePrecedence()
   await requireIpvs()
-  checkPool(settings.pool, hostAddresses(), meshLink)
-  if (settings.vipPool) checkPool(settings.vipPool, hostAddresses(), meshLink, 'vip-pool')
-  if (settings.ipv6) {
-    requireIpv6()
-    checkPool(settings.pool6, hostAddresses(), meshLink, 'pool6')
-    if (settings.vipPool) checkPool(settings.vipPool6, hostAddresses(), meshLink, 'vip-pool6')
-  }
+  if (settings.ipv6) requireIpv6()
+  checkPools(settings)
   const names = new Names(settings, log)
   names.start()
   const variant = await variantOf(settings, log)
@@ -140,12 +143,12 @@ export async function runAgent(settings: Settings, version: string): Promise<voi
   const kernel = createKernel({ variant, ipv6: settings.ipv6, sockets, sysctls: sysctlsOf(settings) })
   const sight = await kernel.observe(ownPlaces)
   for (const error of sight.blind.values()) throw error
-  const place = cluster
-    ? await join(cluster, settings, sockets, ownPlaces, log, sight.objects, () => {
-        log.fatal('this node has another place in the cluster than its kernel; start the agent again')
-        process.exit(1)
-      })
-    : null
+  const onMoved = () => {
+    log.fatal('this node has another place in the cluster than its kernel; start the agent again')
+    process.exit(1)
+  }
+  const joining = { settings, sockets, places: ownPlaces, log, objects: sight.objects, onMoved }
+  const place = cluster ? await join(cluster, joining) : null
   const node: OwnNode = {
     name: settings.nodeName,
     subnet: place?.record.subnet ?? onlySubnet(settings),
@@ -236,23 +239,7 @@ export async function runAgent(settings: Settings, version: string): Promise<voi
     domain: settings.dns && vipPool !== null ? settings.dnsDomain : null,
     names,
     parseFile: servicesFromFile,
-    metrics: async () => {
-      const status = await agent.status()
-      metrics.healthy(status.healthy)
-      metrics.damagedPackets(tunnel.damaged)
-      metrics.services(await agent.list())
-      if (status.vips) metrics.vips(status.vips.used, status.vips.size)
-      if (names.isOn) metrics.queries(names.view.queries)
-      metrics.netlinkMessages(messagesSent.changes, messagesSent.queries)
-      for (const place of ownPlaces.keys()) {
-        // The sandbox is missing until the first pass, and after `ip netns del`.
-        const counts = await sockets
-          .use('netfilter', ownPlaces, place, connection => connection.get(countFlows()))
-          .catch(() => [])
-        if (counts[0] !== undefined) metrics.conntrackEntries(place, counts[0])
-      }
-      return metrics.text()
-    },
+    metrics: () => metricsText({ metrics, agent, tunnel, names, sockets, places: ownPlaces }),
     cleanHost: async () => cleanHost({ kernel, places: await allPlaces(), socket: settings.socket }),
     exit: () => {},
   })

@@ -14,10 +14,7 @@ import type { Membership } from '../model/snapshot.js'
 import { formerNumber } from '../planner/peers.js'
 import type { Cluster } from '../store/cluster.js'
 import { EmbeddedStore } from '../store/embedded.js'
-import { EtcdStore } from '../store/etcd.js'
-import { EtcdClient } from '../store/etcd-client.js'
-import { EtcdCluster } from '../store/etcd-cluster.js'
-import { Replica } from '../store/etcd-replica.js'
+import { openEtcd } from '../store/open-etcd.js'
 import type { Store } from '../store/store.js'
 import { tunnelMtu, underlay } from './underlay.js'
 
@@ -40,18 +37,14 @@ export function sharingOf(settings: Settings): Sharing {
       'the store is etcd, but where it answers is not said',
       'write --etcd-endpoints http://ADDRESS:2379',
     )
-  const prefix = `${settings.etcdPrefix.replace(/\/$/, '')}/`
-  const client = new EtcdClient({
+  return openEtcd({
     endpoints: settings.etcdEndpoints,
     tls: { ca: settings.etcdCa, cert: settings.etcdCert, key: settings.etcdKey },
     user: settings.etcdUser,
     passwordFile: settings.etcdPasswordFile,
+    prefix: settings.etcdPrefix,
+    lease: settings.lease,
   })
-  const replica = new Replica(client, prefix)
-  return {
-    store: new EtcdStore(client, replica, prefix),
-    cluster: new EtcdCluster(client, replica, prefix, settings.lease),
-  }
 }
 
 /** A node's place in the cluster, as far as it does not change while the agent runs. */
@@ -60,22 +53,25 @@ export interface Place {
   readonly membership: Omit<Membership, 'peers' | 'privateNetworks'>
 }
 
+export interface JoinOptions {
+  readonly settings: Settings
+  readonly sockets: Sockets
+  readonly places: Places
+  readonly log: Logger
+  /** What the kernel has of the mesh. */
+  readonly objects: Iterable<KernelObject>
+  /** The place turns out to be another one than the kernel's. */
+  readonly onMoved: () => void
+}
+
 /**
  * Takes this node's place in the cluster. While the store is out of reach the place
  * is the one that the kernel still has from the agent before, so that a restart in an
  * outage can tell what is wrong; without one it tries until the store answers.
- * `onMoved` is called if the place turns out to be another one than the kernel's.
  * Throws InputError when the place is refused.
  */
-export async function join(
-  cluster: Cluster,
-  settings: Settings,
-  sockets: Sockets,
-  places: Places,
-  log: Logger,
-  objects: Iterable<KernelObject>,
-  onMoved: () => void,
-): Promise<Place> {
+export async function join(cluster: Cluster, options: JoinOptions): Promise<Place> {
+  const { settings, sockets, places, log, objects, onMoved } = options
   const { address } = underlay(settings)
   const { nodeName: name, pool, nodePrefix, vipPool } = settings
   const ipv6 = settings.ipv6 ? { pool: settings.pool6, vipPool: vipPool && settings.vipPool6 } : null

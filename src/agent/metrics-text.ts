@@ -1,0 +1,40 @@
+/**
+ * The answer to `GET /metrics`: what passes have counted, and what is asked of the agent
+ * and of the kernel at that moment.
+ */
+import type { Sockets } from '../drivers/sockets.js'
+import type { Places } from '../kernel/driver.js'
+import { messagesSent } from '../netlink/connection.js'
+import { countFlows } from '../netlink/conntrack.js'
+import type { Metrics } from '../status/metrics.js'
+import type { MeshAgent } from './mesh-agent.js'
+import type { Names } from './names.js'
+import type { Tunnel } from './tunnel.js'
+
+export interface Measured {
+  readonly metrics: Metrics
+  readonly agent: MeshAgent
+  readonly tunnel: Tunnel
+  readonly names: Names
+  readonly sockets: Sockets
+  readonly places: Places
+}
+
+export async function metricsText(measured: Measured): Promise<string> {
+  const { metrics, agent, tunnel, names, sockets, places } = measured
+  const status = await agent.status()
+  metrics.healthy(status.healthy)
+  metrics.damagedPackets(tunnel.damaged)
+  metrics.services(await agent.list())
+  if (status.vips) metrics.vips(status.vips.used, status.vips.size)
+  if (names.isOn) metrics.queries(names.view.queries)
+  metrics.netlinkMessages(messagesSent.changes, messagesSent.queries)
+  for (const place of places.keys()) {
+    // The sandbox is missing until the first pass, and after `ip netns del`.
+    const counts = await sockets
+      .use('netfilter', places, place, connection => connection.get(countFlows()))
+      .catch(() => [])
+    if (counts[0] !== undefined) metrics.conntrackEntries(place, counts[0])
+  }
+  return metrics.text()
+}
