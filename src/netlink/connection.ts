@@ -11,9 +11,11 @@ import { type Acknowledgement, Batch, type ItemWriter } from './batch.js'
 import { errnoName } from './errno.js'
 import { familyModule, getFamily } from './generic.js'
 import {
+  align,
   decodeAnswer,
   decodeMessages,
   flags,
+  headerLength,
   type Message,
   messageTypes,
   type Query,
@@ -54,6 +56,17 @@ interface Exchanged {
   readonly messages: readonly Message[]
   readonly result: ExchangeResult
   readonly firstSequence: number
+}
+
+/** Dumps that are being made. */
+interface AskedDumps<T> extends Exchanged {
+  readonly batch: readonly Query<T>[]
+}
+
+/** What dumps gave, in the order of the queries, and by what to know it again. */
+export interface Dumped<T> {
+  readonly answers: readonly (readonly T[])[]
+  readonly bytes: Buffer
 }
 
 export class NetlinkConnection {
@@ -188,7 +201,7 @@ export class NetlinkConnection {
         const again: number[] = []
         for (let start = 0; start < open.length; start += batchMessages) {
           const part = open.slice(start, start + batchMessages)
-          again.push(...(await this.#dumpSome(queries, part, answers)))
+          again.push(...this.#readDumps(await this.#askDumps(queries, part), part, answers))
         }
         open = again
         const first = queries[open[0] ?? -1]
@@ -201,19 +214,39 @@ export class NetlinkConnection {
     })
   }
 
-  /** Fills `answers` at the indices of `part`; returns those that have to be asked again. */
-  async #dumpSome<T>(
-    queries: readonly Query<T>[],
-    part: readonly number[],
-    answers: T[][],
-  ): Promise<number[]> {
+  /**
+   * Several dumps that were made before and mostly say the same: where the kernel answers with the same
+   * bytes, `before` is what is returned, and nothing is decoded. 256 of them at most. Throws NetlinkError.
+   */
+  async dumpAgain<T>(queries: readonly Query<T>[], before: Dumped<T> | null): Promise<Dumped<T>> {
+    const answers: T[][] = new Array(queries.length)
+    const all = queries.map((_, index) => index)
+    const dumped = await this.#exclusively(async () => {
+      const batch = await this.#askDumps(queries, all)
+      const bytes = withoutSequences(batch.result.replies)
+      if (batch.result.errno === 0 && before?.bytes.equals(bytes)) return before
+      return this.#readDumps(batch, all, answers).length === 0 ? { bytes, answers } : null
+    })
+    // One that was interrupted is not to be compared with.
+    return dumped ?? { bytes: Buffer.alloc(0), answers: await this.dumpAll(queries) }
+  }
+
+  async #askDumps<T>(queries: readonly Query<T>[], part: readonly number[]): Promise<AskedDumps<T>> {
     const batch = part.map(index => {
       const query = queries[index] as Query<T>
       return { ...query, flags: query.flags | flags.dump }
     })
     for (const query of batch) if (this.#knownType(query) === undefined) await this.#typeOf(query)
     messagesSent.queries += batch.length
-    const { messages, result, firstSequence } = await this.#exchange(this.#begin(batch), 'none', true)
+    return { batch, ...(await this.#exchange(this.#begin(batch), 'none', true)) }
+  }
+
+  /** Fills `answers` at the indices of `part`; returns those that have to be asked again. */
+  #readDumps<T>(
+    { batch, messages, result, firstSequence }: AskedDumps<T>,
+    part: readonly number[],
+    answers: T[][],
+  ): number[] {
     const bySequence = new Map<number, Message[]>()
     for (const message of messages) {
       const list = bySequence.get(message.sequence)
@@ -317,6 +350,17 @@ export class NetlinkConnection {
       { cause },
     )
   }
+}
+
+/** Answers without what is another number each time; the messages themselves are read by now. */
+function withoutSequences(replies: Buffer): Buffer {
+  for (let at = 0; at + headerLength <= replies.length; ) {
+    const length = replies.readUInt32LE(at)
+    if (length < headerLength) break
+    replies.writeUInt32LE(0, at + 8) // nlmsg_seq
+    at += align(length)
+  }
+  return replies
 }
 
 function failureOf(request: Request, errno: number, kernelMessage: string | null): NetlinkError {

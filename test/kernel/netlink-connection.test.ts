@@ -11,6 +11,7 @@ import {
   addRoute,
   addRule,
   deleteAddress,
+  deleteRule,
   listAddresses,
   listLinks,
   listRoutes,
@@ -99,6 +100,19 @@ t.test('several dumps go in one exchange and come back in order', async t => {
   )
   t.equal(messagesSent.queries - before, 4)
   t.same(await connection.dumpAll([]), [])
+})
+
+t.test('dumps that say the same as before are those of before', async t => {
+  const connection = connect(t, 'route', freshNamespace(t))
+  const queries = [listRules(), listRoutes({ protocol: 99 })]
+  const first = await connection.dumpAgain<unknown>(queries, null)
+  t.equal(await connection.dumpAgain<unknown>(queries, first), first)
+  await connection.request([addRule(rule(7))])
+  const second = await connection.dumpAgain<unknown>(queries, first)
+  t.equal(second.answers[0]?.length, (first.answers[0]?.length ?? 0) + 1)
+  t.equal(await connection.dumpAgain<unknown>(queries, second), second)
+  await connection.request([deleteRule(rule(7))])
+  t.same((await connection.dumpAgain<unknown>(queries, second)).answers, first.answers)
 })
 
 t.test('an attribute the kernel does not know does no harm', async t => {
