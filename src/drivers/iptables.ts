@@ -14,6 +14,7 @@ import { observedObjects, parseSave, type SavedTables } from './iptables-save.js
 import type { Variant } from './iptables-variant.js'
 import { groupByPlace, Outcomes, pathOf, placeIsGone } from './places.js'
 import { loadModule, runProgram } from './programs.js'
+import { sameList } from './same-list.js'
 
 /** Chains of ours exist in these places only; containers are left alone. */
 const ownPlaces: readonly Place[] = ['host', 'mesh']
@@ -39,6 +40,7 @@ interface Seen {
 /** `ipv6`: whether ip6tables is wanted. Where it is not, it is read only as long as it holds something of ours. */
 export function createIptablesDriver(variant: Variant, ipv6 = false): Driver {
   let mayHoldIpv6 = true
+  let last: readonly KernelObject[] = []
   const seen = new Map<string, Seen>()
   const observePlace = async (family: Family, place: Place, places: Places) => {
     const key = `${family} ${place}`
@@ -58,20 +60,24 @@ export function createIptablesDriver(variant: Variant, ipv6 = false): Driver {
       throw error
     }
   }
+  const observeAll = async (places: Places) => {
+    const own = ownPlaces.filter(place => places.has(place))
+    const look = (family: Family) =>
+      Promise.all(own.map(place => observePlace(family, place, places))).then(found => found.flat())
+    if (ipv6) return (await Promise.all([look('inet'), look('inet6')])).flat()
+    const objects = await look('inet')
+    if (!mayHoldIpv6) return objects
+    // Nobody wants it: a machine without ip6tables has none either.
+    const left = await look('inet6').catch(() => [])
+    mayHoldIpv6 = left.length > 0
+    return [...objects, ...left]
+  }
   return {
     name: 'iptables',
     kinds: ['chain', 'jump'],
     async observe(places) {
-      const own = ownPlaces.filter(place => places.has(place))
-      const look = (family: Family) =>
-        Promise.all(own.map(place => observePlace(family, place, places))).then(found => found.flat())
-      if (ipv6) return { objects: (await Promise.all([look('inet'), look('inet6')])).flat() }
-      const objects = await look('inet')
-      if (!mayHoldIpv6) return { objects }
-      // Nobody wants it: a machine without ip6tables has none either.
-      const left = await look('inet6').catch(() => [])
-      mayHoldIpv6 = left.length > 0
-      return { objects: [...objects, ...left] }
+      last = sameList(last, await observeAll(places))
+      return { objects: last }
     },
     async apply(changes, places) {
       const outcomes = new Outcomes()

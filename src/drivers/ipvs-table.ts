@@ -28,8 +28,8 @@ const newline = 0x0a
 const blank = 0x20
 /** Reads between which others get their turn: each gives one page. */
 const readsInARow = 64
-/** Bytes that are read at first before parts are looked for. */
-const chunk = 1 << 16
+/** What is read into, 64 KiB; null while somebody reads. Fresh memory would cost more than the reading of a short table. */
+let spare: Buffer | null = Buffer.allocUnsafeSlow(1 << 16)
 
 /**
  * Reads the table of a namespace and gives the lines of one virtual service at a time, good
@@ -37,8 +37,10 @@ const chunk = 1 << 16
  */
 export async function readTable(namespace: string | null, onPart: (part: Buffer) => void): Promise<void> {
   const descriptor = runInNamespace(namespace, () => openSync('/proc/thread-self/net/ip_vs', 'r'))
+  const own = spare ?? Buffer.allocUnsafeSlow(1 << 16)
+  spare = null
   try {
-    let bytes = Buffer.allocUnsafeSlow(chunk)
+    let bytes = own
     let length = 0
     for (let reads = 1; ; reads++) {
       if (length === bytes.length) {
@@ -54,6 +56,7 @@ export async function readTable(namespace: string | null, onPart: (part: Buffer)
     }
     splitTable(bytes.subarray(0, length), true, onPart)
   } finally {
+    spare = own
     closeSync(descriptor)
   }
 }

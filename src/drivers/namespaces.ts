@@ -4,10 +4,11 @@
  */
 import type { Change } from '../kernel/change.js'
 import type { Driver, Places } from '../kernel/driver.js'
-import type { NamespaceObject } from '../kernel/objects.js'
+import type { KernelObject, NamespaceObject } from '../kernel/objects.js'
 import { createNamespace, namespaceIdentity, removeNamespace } from '../netlink/addon.js'
 import { setLink } from '../netlink/link.js'
 import { Outcomes, placeIsGone } from './places.js'
+import { sameList } from './same-list.js'
 import type { Sockets } from './sockets.js'
 
 /** Whether the path is a mounted namespace; a plain file left by a reboot is none. */
@@ -42,13 +43,15 @@ export function createNamespaceDriver(sockets: Sockets): Driver {
     }
   }
 
+  let last: readonly KernelObject[] = []
   return {
     name: 'namespace',
     kinds: ['namespace'],
     async observe(places) {
       const path = places.get('mesh')
-      if (typeof path !== 'string' || !exists(path)) return { objects: [] }
-      return { objects: [{ kind: 'namespace', place: 'mesh', path }] }
+      const isThere = typeof path === 'string' && exists(path)
+      last = sameList(last, isThere ? [{ kind: 'namespace', place: 'mesh', path }] : [])
+      return { objects: last }
     },
     async apply(changes) {
       const outcomes = new Outcomes()

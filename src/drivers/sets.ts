@@ -7,19 +7,21 @@ import type { Change } from '../kernel/change.js'
 import type { Driver, Places } from '../kernel/driver.js'
 import type { EntryObject, Family, KernelObject, Place, SetObject, SetType } from '../kernel/objects.js'
 import { setPrefix } from '../kernel/ownership.js'
-import type { NetlinkConnection } from '../netlink/connection.js'
+import type { Dumped, NetlinkConnection } from '../netlink/connection.js'
 import { type AddressFamily, inet, inet6 } from '../netlink/ip.js'
 import {
   addEntry,
   createSet,
   deleteEntry,
   destroySet,
+  type Entry,
   listEntries,
   listSets,
   type SetConfiguration,
+  type SetReading,
   swapSets,
 } from '../netlink/ipset.js'
-import type { Request } from '../netlink/message.js'
+import type { Query, Request } from '../netlink/message.js'
 import { groupByPlace, Outcomes, placeIsGone } from './places.js'
 import { loadModule } from './programs.js'
 import type { Sockets } from './sockets.js'
@@ -38,14 +40,22 @@ const modules: Readonly<Record<SetType, string>> = {
 }
 
 export function createSetDriver(sockets: Sockets): Driver {
+  let seen: readonly (Seen | null)[] = []
+  let objects: readonly KernelObject[] = []
   return {
     name: 'set',
     kinds: ['set', 'entry'],
     async observe(places) {
       const found = await Promise.all(
-        ownPlaces.filter(place => places.has(place)).map(place => observePlace(sockets, places, place)),
+        ownPlaces.map((place, i) =>
+          places.has(place) ? observePlace(sockets, places, place, seen[i] ?? null) : null,
+        ),
       )
-      return { objects: found.flat() }
+      if (found.some((each, i) => each !== seen[i])) {
+        seen = found
+        objects = found.flatMap(each => each?.objects ?? [])
+      }
+      return { objects }
     },
     async apply(changes, places) {
       const outcomes = new Outcomes()
@@ -91,24 +101,49 @@ function lacksIpset(error: unknown): boolean {
   return error instanceof NetlinkError && error.operation === 'list' && error.errnoName === 'EINVAL'
 }
 
-async function observePlace(sockets: Sockets, places: Places, place: Place): Promise<KernelObject[]> {
+/** What was read of a place last. */
+interface Seen {
+  readonly queries: readonly Query<SetReading | readonly Entry[]>[]
+  readonly dumped: Dumped<SetReading | readonly Entry[]>
+  readonly objects: readonly KernelObject[]
+}
+
+async function observePlace(
+  sockets: Sockets,
+  places: Places,
+  place: Place,
+  before: Seen | null,
+): Promise<Seen | null> {
   try {
     return await withIpset(sockets, places, place, async connection => {
-      const sets = (await connection.dump(listSets())).filter(({ name }) => name.startsWith(setPrefix))
-      const elements = await connection.dumpAll(sets.map(({ name }) => listEntries(name)))
-      const objects: KernelObject[] = []
-      for (const [i, { name, type, family, skbinfo }] of sets.entries()) {
-        // A type we do not know comes from a hand; it differs from any wanted one.
-        objects.push({ kind: 'set', place, name, type: type as SetType, family: familyName(family), skbinfo })
-        for (const { element, mark } of (elements[i] ?? []).flat())
-          objects.push({ kind: 'entry', place, set: name, element, mark })
-      }
-      return objects
+      // A set that is gone by now is an error: then all is read anew.
+      const again = before && (await connection.dumpAgain(before.queries, before.dumped).catch(() => null))
+      if (before && again === before.dumped) return before
+      return readPlace(connection, place)
     })
   } catch (error) {
-    if (placeIsGone(error)) return []
+    if (placeIsGone(error)) return null
     throw error
   }
+}
+
+async function readPlace(connection: NetlinkConnection, place: Place): Promise<Seen> {
+  const names = (await connection.dump(listSets())).map(({ name }) => name)
+  const own = names.filter(name => name.startsWith(setPrefix))
+  const queries = [listSets(), ...own.map(listEntries)]
+  const dumped = await connection.dumpAgain<SetReading | readonly Entry[]>(queries, null)
+  const [sets = [], ...elements] = dumped.answers as [SetReading[], ...(readonly Entry[])[][]]
+  const objects: KernelObject[] = []
+  for (const [i, name] of own.entries()) {
+    const set = sets.find(each => each.name === name)
+    if (!set) continue
+    const { type, family, skbinfo } = set
+    // A type we do not know comes from a hand; it differs from any wanted one.
+    objects.push({ kind: 'set', place, name, type: type as SetType, family: familyName(family), skbinfo })
+    for (const { element, mark } of (elements[i] ?? []).flat())
+      objects.push({ kind: 'entry', place, set: name, element, mark })
+  }
+  return { queries, dumped, objects }
 }
 
 /** Elements go in batches; a change of a set is made in between, where it stands. */

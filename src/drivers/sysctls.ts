@@ -8,9 +8,10 @@ import { dirname } from 'node:path'
 import { MeshError } from '../errors.js'
 import type { Change } from '../kernel/change.js'
 import type { Driver, Places } from '../kernel/driver.js'
-import type { Place, SysctlObject } from '../kernel/objects.js'
+import type { KernelObject, Place, SysctlObject } from '../kernel/objects.js'
 import { runInNamespace } from '../netlink/addon.js'
 import { groupByPlace, Outcomes, pathOf, placeIsGone } from './places.js'
+import { sameList } from './same-list.js'
 
 /** Names a parameter of one place. */
 export interface SysctlName {
@@ -116,11 +117,16 @@ export function createSysctlDriver(
     }
   }
 
+  let last: readonly KernelObject[] = []
   return {
     name: 'sysctl',
     kinds: ['sysctl'],
     async observe(places) {
-      return { objects: [...places.keys()].flatMap(place => observePlace(place, places)) }
+      last = sameList(
+        last,
+        [...places.keys()].flatMap(place => observePlace(place, places)),
+      )
+      return { objects: last }
     },
     async apply(changes, places) {
       const outcomes = new Outcomes()

@@ -9,7 +9,11 @@ import type { DestinationReading, KernelObject, Kind, Place } from './objects.js
 export type Places = ReadonlyMap<Place, string | null>
 
 export interface Observation {
-  /** Only objects the mesh owns, normalised so that they compare with wanted ones. */
+  /**
+   * Only objects the mesh owns, normalised so that they compare with wanted ones. The same list
+   * as long as nothing has changed in the kernel, so that nobody looks through it again: mostly
+   * nothing has, and a look comes every few seconds.
+   */
   readonly objects: readonly KernelObject[]
   /** Connection counts by destination key; only the IPVS driver has any. */
   readonly readings?: ReadonlyMap<string, DestinationReading>
