@@ -8,10 +8,11 @@ import { isDeepStrictEqual } from 'node:util'
 import { familyOf } from '../kernel/objects.js'
 import { meshLink } from '../kernel/ownership.js'
 import type { ClusterNode, ClusterSnapshot, HostNode, Reach, RemoteContainer } from '../model/cluster.js'
+import { sameItems } from '../model/differences.js'
 import { isServed, type Service } from '../model/service.js'
 import type { ContainerSnapshot, Membership, Node, ServiceSnapshot } from '../model/snapshot.js'
 import { nodeAddress } from '../planner/addresses.js'
-import type { Inputs } from '../reconcile/reconcile.js'
+import { type Inputs, sameInputs } from '../reconcile/pass.js'
 import { allLeaving, endingRemote, leavingRemote, withEndings } from './endings.js'
 import { SilentNodes } from './silent-nodes.js'
 
@@ -107,6 +108,7 @@ export class Collected {
     readonly known: readonly RemoteContainer[] | null
   } = { containers: [], hosts: [], ending: none, known: null }
   private endings = none
+  private given: Inputs | null = null
   private readonly reachOf: (node: string) => Reach
 
   /** `origins`: names of the store and the files, those that win a clash first; `others`: of all other sources. */
@@ -199,8 +201,7 @@ export class Collected {
   /** The nodes as places of processes, the same list as long as nothing about them changes. */
   private hosts(): readonly HostNode[] {
     const now = this.cluster.nodes.map(node => hostOf(node, this.reachOf(node.name)))
-    const isSame = now.length === this.known.length && now.every((host, i) => host === this.known[i])
-    if (!isSame) this.known = now
+    if (!sameItems(now, this.known)) this.known = now
     return this.known
   }
 
@@ -240,7 +241,14 @@ export class Collected {
     return remote
   }
 
+  /** The same object as long as nothing has changed. */
   get inputs(): Inputs {
+    const now = this.gathered()
+    if (!this.given || !sameInputs(this.given, now)) this.given = now
+    return this.given
+  }
+
+  private gathered(): Inputs {
     const { name, membership } = this.node
     const nodes = new Map(this.cluster.nodes.map(node => [node.name, node]))
     const containers = withEndings(this.snapshot, this.ending)

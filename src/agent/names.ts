@@ -9,7 +9,9 @@ import { Resolver } from '../dns/resolver.js'
 import { createNaming } from '../dns/zone-of.js'
 import { MeshError } from '../errors.js'
 import { sandboxPath } from '../kernel/ownership.js'
+import type { Container } from '../model/container.js'
 import { offsetIn } from '../model/ipv4.js'
+import type { Mesh } from '../model/mesh.js'
 import { resolverAddress } from '../model/vips.js'
 import { nodeAddress } from '../planner/addresses.js'
 import { isReachedIn, subnetsWithoutIpv6 } from '../planner/peers.js'
@@ -29,6 +31,11 @@ export class Names {
   private naming = createNaming()
   /** Subnets of nodes that are not reached in IPv6. */
   private without6: readonly string[] = []
+  /** What the resolver was last told of; by the mesh, which is another one when any address is. */
+  private told: { readonly mesh: Mesh | null; readonly containers: readonly Container[] } = {
+    mesh: null,
+    containers: [],
+  }
   private readonly stacks: Stacks
   private readonly vips: readonly VipRange[]
   private trouble: string | null = null
@@ -75,16 +82,21 @@ export class Names {
     const peers = collected.nodes.nodes.filter(({ name }) => name !== collected.own.name)
     const without6 = subnetsWithoutIpv6(peers, reconciler.settings.ipv6)
     // What is remembered knows an endpoint by its IPv4 address alone.
-    if (!isDeepStrictEqual(without6, this.without6)) this.naming = createNaming()
+    const isSame = isDeepStrictEqual(without6, this.without6)
+    if (!isSame) this.naming = createNaming()
     this.without6 = without6
-    const { services, callers } = this.naming(reconciler.mesh.services, collected.containers.containers, {
+    if (troubles.set('dns', this.trouble) && this.trouble) this.log.error(this.trouble)
+    const { mesh } = reconciler
+    const { containers } = collected.containers
+    if (isSame && mesh === this.told.mesh && containers === this.told.containers) return
+    this.told = { mesh, containers }
+    const { services, callers } = this.naming(mesh.services, containers, {
       ofEndpoint: ({ kind, attachment, address }) =>
         kind === 'node' ? own : attachment === null ? address : reconciler.addressOf(attachment),
       ofContainer: id => reconciler.addressOf(id),
       withTwin: address => this.withTwin(address),
     })
     this.resolver.update(services, callers)
-    if (troubles.set('dns', this.trouble) && this.trouble) this.log.error(this.trouble)
   }
 
   private withTwin(address: string): string[] {

@@ -1,9 +1,11 @@
 /**
  * What a pass is given, and what it tells.
  */
+import { isDeepStrictEqual } from 'node:util'
 import { MeshError } from '../errors.js'
 import type { Outcome } from '../kernel/change.js'
-import { type KernelObject, type Kind, keyOf } from '../kernel/objects.js'
+import type { Places } from '../kernel/driver.js'
+import { containerPlace, type KernelObject, type Kind, keyOf, type Place } from '../kernel/objects.js'
 import type { HostNode, RemoteContainer } from '../model/cluster.js'
 import type { Container } from '../model/container.js'
 import type { Service } from '../model/service.js'
@@ -20,6 +22,17 @@ export interface Inputs {
   readonly remote?: readonly RemoteContainer[]
   /** Nodes whose processes may be endpoints; the same list as long as none of them changes. */
   readonly hosts?: readonly HostNode[]
+}
+
+/** Whether they say the same; lists that do are the same object. */
+export function sameInputs(some: Inputs, other: Inputs): boolean {
+  return (
+    some.services === other.services &&
+    some.containers === other.containers &&
+    some.remote === other.remote &&
+    some.hosts === other.hosts &&
+    isDeepStrictEqual(some.node, other.node)
+  )
 }
 
 export interface Pass {
@@ -47,6 +60,15 @@ export interface Pass {
 /** Whether it has a network to look at: it runs, is paused, or is about to run. */
 export function runs({ pid, state }: Container): boolean {
   return pid !== 0 && (state === 'running' || state === 'paused' || state === 'created')
+}
+
+/** Where to look: `paths` of host and sandbox, and the containers that are to be looked into. */
+export function placesOf({ containers }: Inputs, paths: Places, isMeant: (id: string) => boolean): Places {
+  const places = new Map<Place, string | null>(paths)
+  for (const container of containers.containers)
+    if (runs(container) && container.network === 'own' && isMeant(container.id))
+      places.set(containerPlace(container.id, container.pid), `/proc/${container.pid}/ns/net`)
+  return places
 }
 
 /**

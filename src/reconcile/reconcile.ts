@@ -8,14 +8,12 @@ import { changeKey } from '../kernel/change.js'
 import { diff } from '../kernel/diff.js'
 import type { Kernel, Places, Sight } from '../kernel/driver.js'
 import {
-  containerPlace,
   type DestinationReading,
   familyOf,
   type KernelObject,
   type KernelState,
   type Kind,
   keyOf,
-  type Place,
   stateOf,
 } from '../kernel/objects.js'
 import { attachmentLink } from '../kernel/ownership.js'
@@ -31,13 +29,15 @@ import { createPlanner } from '../planner/plan.js'
 import { changedSlices, emptyPlan, type Plan } from '../planner/slices.js'
 import { Inheritance } from './inheritance.js'
 import { findLeaving } from './leaving.js'
-import { foundDoors, type Inputs, type Pass, pertinent, runs } from './pass.js'
+import { foundDoors, type Inputs, type Pass, pertinent, placesOf } from './pass.js'
 import { RemoteAddresses } from './remote-addresses.js'
 import type { PassKind } from './runner.js'
 
 export type { Inputs, Pass } from './pass.js'
 
+/** What is to be, by what the sources said. */
 interface Next {
+  readonly inputs: Inputs
   readonly mesh: Mesh
   readonly plan: Plan
 }
@@ -69,6 +69,10 @@ export class Reconciler {
   private blind: ReadonlyMap<Kind, Error> = new Map()
   private unaddressed: readonly string[] = []
   private begun = false
+  /** What is to be, as long as nothing is said or done by which it could be something else. */
+  private planned: Next | null = null
+  /** What the kernel held when it was last found to be as wanted, with nothing on its way out; null since a change. */
+  private settled: readonly KernelObject[] | null = null
   private current: Mesh = { services: [], attachments: [] }
 
   /**
@@ -162,6 +166,7 @@ export class Reconciler {
   }
 
   private next(inputs: Inputs): Next {
+    if (this.planned?.inputs === inputs) return this.planned
     const mesh = this.merge(inputs.services, inputs.containers, inputs.node, inputs.remote, inputs.hosts)
     const unaddressed: string[] = []
     for (const { id } of mesh.attachments)
@@ -169,7 +174,10 @@ export class Reconciler {
     const plan = this.planner(mesh, inputs.node, id => this.addressOf(id))
     this.drains.note(mesh.services, inputs.node)
     this.unaddressed = unaddressed
-    return { mesh, plan }
+    const next = { inputs, mesh, plan }
+    // An address that was lacking may be free the next time.
+    this.planned = this.begun && unaddressed.length === 0 ? next : null
+    return next
   }
 
   /** Applies what the snapshots changed since the last pass, without reading the kernel. */
@@ -203,6 +211,8 @@ export class Reconciler {
     if (first) this.adopt(observation.objects)
     this.readings = observation.readings ?? new Map()
     const next = this.next(inputs)
+    if (observation.objects === this.settled && next.plan === this.applied && observation.blind.size === 0)
+      return { outcomes: [], repairs: [], found: [], blind: observation.blind }
     const found = first ? foundDoors(next.plan, observation.objects) : []
     const { wanted, observed } = unlike(next.plan.slices(), observation.objects)
     if (first) this.inheritance.take(observed, wanted, this.clock())
@@ -211,6 +221,8 @@ export class Reconciler {
     const { changes, leaving } = this.changes(inputs, next, wanted, observed, this.readings)
     const visible = changes.filter(({ object }) => !observation.blind.has(object.kind))
     const outcomes = await this.apply(inputs, next, visible, leaving)
+    const isCalm = leaving.length + this.inheritance.keys().length + observation.blind.size === 0
+    this.settled = isCalm && changes.length === 0 ? observation.objects : null
     this.begun = true
     const repairs = first
       ? []
@@ -262,6 +274,8 @@ export class Reconciler {
   ): Promise<Outcome[]> {
     const outcomes =
       changes.length === 0 ? [] : pertinent(await this.kernel.apply(changes, this.places(inputs, true)))
+    this.settled = null
+    if (changes.length > 0) this.planned = null
     this.failed = new Set(outcomes.filter(({ error }) => error).map(({ change }) => changeKey(change)))
     this.applied = next.plan
     this.leaving = leaving
@@ -281,12 +295,7 @@ export class Reconciler {
       if (familyOf(address) === 'inet') this.book.claim(link, address)
   }
 
-  /** Where to look: host, sandbox and the containers on the mesh; `all`: every running container. */
   private places(inputs: Inputs, all: boolean): Places {
-    const places = new Map<Place, string | null>(this.paths)
-    for (const container of inputs.containers.containers)
-      if (runs(container) && container.network === 'own' && (all || this.addressOf(container.id) !== null))
-        places.set(containerPlace(container.id, container.pid), `/proc/${container.pid}/ns/net`)
-    return places
+    return placesOf(inputs, this.paths, id => all || this.addressOf(id) !== null)
   }
 }

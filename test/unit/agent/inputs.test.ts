@@ -188,3 +188,18 @@ t.test('what Swarm is about to stop is leaving as long as another endpoint is re
   collected.putContainers('docker', containerSnapshot([own], { ending: [own.id] }))
   t.equal(states([]), 'own:leaving b:ready c:ready', 'a manager knows by itself')
 })
+
+t.test('what is given to a pass is the same object until something changes', async t => {
+  const { collected, reach, hear } = threeNodes()
+  const before = collected.inputs
+  t.equal(collected.inputs, before)
+  reach.set('node2', 'quiet')
+  const quiet = collected.inputs
+  t.not(quiet, before)
+  t.equal(collected.inputs, quiet)
+  collected.putServices('store', { services: [aService('web', 8080)] })
+  const served = collected.inputs
+  t.not(served, quiet)
+  hear([1, 3])
+  t.not(collected.inputs, served)
+})
