@@ -12,14 +12,17 @@ export type Acknowledgement = 'last' | 'none'
  * made unless one of them fails.
  */
 export interface ItemWriter<T> {
-  /** The generic netlink family of the messages, which have no flags of their own. */
+  /** The generic netlink family of the messages, which have no flags of their own, and of all others of these items. */
   readonly family: string
   /** Appends the message, its header left empty. false: it is none that it writes, and nothing is appended. */
   write(item: T, out: Writer): boolean
 }
 
+/** Bytes that a batch mostly has room in: some hundred messages. Growing up to there costs as much as writing them. */
+const capacity = 32 * 1024
+
 export class Batch {
-  readonly #out = new Writer()
+  readonly #out = new Writer(capacity)
   #sequence = 0
   #last = 0
 

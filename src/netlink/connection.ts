@@ -123,7 +123,7 @@ export class NetlinkConnection {
     return this.#exclusively(async () => {
       const failures = new Map<number, NetlinkError>()
       for (let start = 0; start < items.length; ) {
-        await this.#typeOf(toRequest(items[start] as T))
+        await this.#typeOf(writer ? { type: writer.family } : toRequest(items[start] as T))
         start = await this.#send(items, toRequest, writer, start, failures)
       }
       return failures
@@ -321,12 +321,12 @@ export class NetlinkConnection {
     return { messages, result, firstSequence }
   }
 
-  #knownType({ type }: Request): number | undefined {
+  #knownType({ type }: Pick<Request, 'type'>): number | undefined {
     return typeof type === 'number' ? type : this.#families.get(type)
   }
 
   /** nlmsg_type of a request; from now on it is a known one. Throws MESH_UNSUPPORTED. */
-  async #typeOf(request: Request): Promise<number> {
+  async #typeOf(request: Pick<Request, 'type'>): Promise<number> {
     const known = this.#knownType(request)
     if (known !== undefined) return known
     const family = String(request.type)

@@ -10,9 +10,15 @@ function wordsOf({ buffer, byteOffset, length }: Buffer): Uint32Array {
 
 export class Writer {
   /** Zero from #length on, so that what is reserved need not be cleared. */
-  #buffer = Buffer.alloc(512)
-  #words = wordsOf(this.#buffer)
+  #buffer: Buffer
+  #words: Uint32Array
   #length = 0
+
+  /** `capacity`: bytes it has room for before it grows. */
+  constructor(capacity = 512) {
+    this.#buffer = Buffer.alloc(capacity)
+    this.#words = wordsOf(this.#buffer)
+  }
 
   get buffer(): Buffer {
     return this.#buffer
