@@ -2,7 +2,7 @@
  * A container starts on a node that has many: from the snapshot that names it to its
  * veth, address, rules and destination in the kernel. Docker's share is in start.ts.
  */
-import { service } from '../../test/helpers/mesh-node.js'
+import { service } from '../../test/helpers/services.js'
 import { Topology } from '../../test/helpers/topology.js'
 import type { Options } from './parts.js'
 import type { Section } from './report.js'

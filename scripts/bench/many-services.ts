@@ -6,7 +6,7 @@ import type { Service } from '../../src/model/service.js'
 import type { Node } from '../../src/model/snapshot.js'
 import { parseVipPort } from '../../src/model/vip-ports.js'
 import { idOf } from '../../test/helpers/containers.js'
-import { service } from '../../test/helpers/mesh-node.js'
+import { service } from '../../test/helpers/services.js'
 import { hostAddress } from '../../test/helpers/topology.js'
 
 /** The pool of VIPs, as it is by default. */

@@ -6,8 +6,9 @@ import type { Test } from 'tap'
 import type { Container } from '../../src/model/container.js'
 import { describe } from '../../src/status/describe.js'
 import { foreignView, type HostView } from './host-view.js'
-import { MeshNode, service } from './mesh-node.js'
+import { MeshNode } from './mesh-node.js'
 import { settleOthers } from './others.js'
+import { service } from './services.js'
 import { clientAddress, hostAddress, Topology } from './topology.js'
 
 /** Something done by hand, and what the next full pass must say that it put right. */

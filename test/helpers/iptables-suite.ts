@@ -2,6 +2,8 @@
  * What the iptables driver has to do with either variant, legacy or nft; the two
  * files that call it run on the kernels that have them.
  */
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { createIptablesDriver } from '../../src/drivers/iptables.js'
 import { findVariant, type Variant } from '../../src/drivers/iptables-variant.js'
@@ -121,6 +123,25 @@ export function works(variant: Variant): boolean {
   }
 }
 
+/** From now on notes each run of these programs; the function returned tells which ran since it was called last. */
+function countedRuns(t: Test, names: readonly string[]): () => string[] {
+  const directory = t.testdir({ runs: '' })
+  const path = process.env.PATH
+  for (const name of names) {
+    const script = `#!/bin/sh\necho ${name} >>${directory}/runs\nPATH=${path}\nexec ${name} "$@"\n`
+    writeFileSync(join(directory, name), script, { mode: 0o755 })
+  }
+  process.env.PATH = `${directory}:${path}`
+  t.teardown(() => {
+    process.env.PATH = path
+  })
+  return () => {
+    const lines = readFileSync(join(directory, 'runs'), 'utf8').split('\n').slice(0, -1)
+    writeFileSync(join(directory, 'runs'), '')
+    return lines
+  }
+}
+
 /** Defines the tests of one variant, all in one. */
 export function testVariant(variant: Variant): void {
   if (!works(variant)) {
@@ -149,6 +170,18 @@ export function testVariant(variant: Variant): void {
       t.equal(save('host').replace(/\[.*\]/g, ''), host.replace(/\[.*\]/g, ''))
       t.notMatch(save('mesh'), /MESH/)
       t.equal(mesh.includes('MESH'), false)
+    })
+
+    t.test('what nobody has changed since it was observed is not read again', async t => {
+      const { places, drivers } = stageWith(t)
+      const runs = countedRuns(t, [`iptables-${variant}-save`, `iptables-${variant}-restore`])
+      const chains = ['A', 'B'].map(name => chain('host', 'filter', name, []))
+      await reach(t, drivers, chains.slice(0, 1), places)
+      runs()
+      await bring(drivers, chains, places)
+      t.strictSame(runs(), [`iptables-${variant}-restore`])
+      await bring(drivers, [], places)
+      t.strictSame(runs(), [`iptables-${variant}-save`, `iptables-${variant}-restore`])
     })
 
     t.test('what a hand damages is seen and repaired, and rules of others stay', async t => {

@@ -14,8 +14,6 @@ import type { Driver, Kernel, Places } from '../../src/kernel/driver.js'
 import { containerPlace, type KernelObject, type SysctlObject, stateOf } from '../../src/kernel/objects.js'
 import type { HostNode, RemoteContainer } from '../../src/model/cluster.js'
 import type { Container } from '../../src/model/container.js'
-import { type PublishedPort, parsePortSpec } from '../../src/model/ports.js'
-import { publicationOf } from '../../src/model/publication.js'
 import type { Service } from '../../src/model/service.js'
 import type { Node } from '../../src/model/snapshot.js'
 import { noNeeds, type PlanSettings, planBase } from '../../src/planner/base.js'
@@ -31,24 +29,6 @@ const onlyNode: Node = {
   pool: '10.254.0.0/16',
   addresses: ['172.17.0.1', hostAddress],
   membership: null,
-}
-
-/** A service whose containers carry the label `app=NAME`. */
-export function service(name: string, specs: string[], fields: Partial<Service> = {}): Service {
-  return {
-    ...publicationOf(name, { selector: { app: name } }),
-    ports: specs.map(spec => parsePortSpec(spec) as PublishedPort),
-    vip: null,
-    vipPorts: [],
-    endpointMode: 'vip',
-    persistence: 0,
-    weights: [],
-    aliases: [],
-    scopes: [],
-    declaredBy: 'meshctl',
-    problems: [],
-    ...fields,
-  }
 }
 
 export class MeshNode {

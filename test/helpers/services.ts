@@ -1,6 +1,7 @@
 /**
  * Services for tests.
  */
+import { type PublishedPort, parsePortSpec } from '../../src/model/ports.js'
 import type { Service } from '../../src/model/service.js'
 
 /** A service with one port, 80 inside, all else at its default. */
@@ -30,6 +31,12 @@ export function aService(name: string, published: number, fields: Partial<Servic
     problems: [],
     ...fields,
   }
+}
+
+/** A service whose containers carry the label `app=NAME`; ports as a person writes them, `8888:80`. */
+export function service(name: string, specs: readonly string[], fields: Partial<Service> = {}): Service {
+  const ports = specs.map(spec => parsePortSpec(spec) as PublishedPort)
+  return aService(name, 0, { ports, selector: { app: name }, ...fields })
 }
 
 /** What the API tells of a service that has no VIP. */

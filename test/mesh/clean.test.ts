@@ -9,8 +9,9 @@ import { findVariant } from '../../src/drivers/iptables-variant.js'
 import { Sockets } from '../../src/drivers/sockets.js'
 import type { Kernel, Places } from '../../src/kernel/driver.js'
 import { type HostView, hostView, sysctlView } from '../helpers/host-view.js'
-import { MeshNode, service } from '../helpers/mesh-node.js'
+import { MeshNode } from '../helpers/mesh-node.js'
 import { settleOthers } from '../helpers/others.js'
+import { service } from '../helpers/services.js'
 import { clientAddress, hostAddress, Topology } from '../helpers/topology.js'
 
 /** `meshctl clean` with nothing known but the host's namespace and the sandbox's path. */

@@ -1,7 +1,8 @@
 import t from 'tap'
 import { families } from '../helpers/families.js'
 import { meshCluster, nodeOf, told } from '../helpers/mesh-cluster.js'
-import { MeshNode, service } from '../helpers/mesh-node.js'
+import { MeshNode } from '../helpers/mesh-node.js'
+import { service } from '../helpers/services.js'
 import { addresses, type Topology } from '../helpers/topology.js'
 
 for (const { name, family, isSix, stack, settings, ip } of families)

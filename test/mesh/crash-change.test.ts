@@ -1,6 +1,7 @@
 import t from 'tap'
 import type { Container } from '../../src/model/container.js'
-import { MeshNode, service } from '../helpers/mesh-node.js'
+import { MeshNode } from '../helpers/mesh-node.js'
+import { service } from '../helpers/services.js'
 import { hostAddress, Topology } from '../helpers/topology.js'
 
 t.test('an agent killed in the midst of a change to what it serves', async t => {

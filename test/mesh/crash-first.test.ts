@@ -1,6 +1,7 @@
 import t from 'tap'
 import { changeKey } from '../../src/kernel/change.js'
-import { MeshNode, service } from '../helpers/mesh-node.js'
+import { MeshNode } from '../helpers/mesh-node.js'
+import { service } from '../helpers/services.js'
 import { hostAddress, Topology } from '../helpers/topology.js'
 
 t.test('an agent killed in the midst of its first pass', async t => {

@@ -2,7 +2,8 @@ import t from 'tap'
 import { familyOf } from '../../src/kernel/objects.js'
 import type { Container } from '../../src/model/container.js'
 import { families } from '../helpers/families.js'
-import { MeshNode, service } from '../helpers/mesh-node.js'
+import { MeshNode } from '../helpers/mesh-node.js'
+import { service } from '../helpers/services.js'
 import { addresses, Topology, waitFor } from '../helpers/topology.js'
 
 for (const { name, family, isSix, stack, settings, ip } of families)

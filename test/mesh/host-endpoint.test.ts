@@ -6,7 +6,8 @@ import type { HostNode } from '../../src/model/cluster.js'
 import { nodeAddress } from '../../src/planner/addresses.js'
 import { families } from '../helpers/families.js'
 import { meshCluster } from '../helpers/mesh-cluster.js'
-import { MeshNode, service } from '../helpers/mesh-node.js'
+import { MeshNode } from '../helpers/mesh-node.js'
+import { service } from '../helpers/services.js'
 import { addresses, type Topology } from '../helpers/topology.js'
 
 t.test('a process of one of three nodes', async t => {

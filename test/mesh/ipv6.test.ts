@@ -11,7 +11,8 @@ import { formersOf } from '../../src/planner/rules.js'
 import { ipv6 } from '../../src/planner/stack.js'
 import { pool6, vipPool, vipPool6 } from '../helpers/families.js'
 import { meshCluster, nodeOf, told } from '../helpers/mesh-cluster.js'
-import { MeshNode, service } from '../helpers/mesh-node.js'
+import { MeshNode } from '../helpers/mesh-node.js'
+import { service } from '../helpers/services.js'
 import { addresses, Topology } from '../helpers/topology.js'
 
 const { host, loopback } = addresses.inet6

@@ -10,7 +10,8 @@ import { familyOf } from '../../src/kernel/objects.js'
 import { openSocket } from '../../src/netlink/addon.js'
 import { families } from '../helpers/families.js'
 import { type MeshCluster, meshCluster, told } from '../helpers/mesh-cluster.js'
-import { type MeshNode, service } from '../helpers/mesh-node.js'
+import type { MeshNode } from '../helpers/mesh-node.js'
+import { service } from '../helpers/services.js'
 import { addresses, clientAddress, type Topology } from '../helpers/topology.js'
 
 /** Bytes on the links of all three nodes; of IPv6 the tunnel takes 70. */

@@ -1,7 +1,8 @@
 import t from 'tap'
 import { describe } from '../../src/status/describe.js'
 import { foreignView, hostView } from '../helpers/host-view.js'
-import { MeshNode, service } from '../helpers/mesh-node.js'
+import { MeshNode } from '../helpers/mesh-node.js'
+import { service } from '../helpers/services.js'
 import { hostAddress, Topology } from '../helpers/topology.js'
 
 t.test('what bears the mesh’s names but is none of its own is told of and left alone', async t => {

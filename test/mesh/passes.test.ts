@@ -6,7 +6,8 @@ import t from 'tap'
 import type { Driver } from '../../src/kernel/driver.js'
 import type { Pass } from '../../src/reconcile/reconcile.js'
 import { Runner } from '../../src/reconcile/runner.js'
-import { MeshNode, service } from '../helpers/mesh-node.js'
+import { MeshNode } from '../helpers/mesh-node.js'
+import { service } from '../helpers/services.js'
 import { Topology, waitFor } from '../helpers/topology.js'
 
 t.test('a container comes while the kernel is looked at', async t => {

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict'
 import t from 'tap'
 import { attachmentLink, fwmarkOf } from '../../src/kernel/ownership.js'
 import { families } from '../helpers/families.js'
-import { MeshNode, service } from '../helpers/mesh-node.js'
+import { MeshNode } from '../helpers/mesh-node.js'
+import { service } from '../helpers/services.js'
 import { addresses, type Conversation, Topology, waitFor } from '../helpers/topology.js'
 
 /** A mesh of both families, each of which is asked. */

@@ -5,7 +5,8 @@
 import t, { type Test } from 'tap'
 import { families } from '../helpers/families.js'
 import { meshCluster, told } from '../helpers/mesh-cluster.js'
-import { MeshNode, service } from '../helpers/mesh-node.js'
+import { MeshNode } from '../helpers/mesh-node.js'
+import { service } from '../helpers/services.js'
 import { addresses, type Conversation, type Topology } from '../helpers/topology.js'
 
 t.test('one source port through three nodes', async t => {

@@ -4,7 +4,8 @@ import { parseVipPort } from '../../src/model/vip-ports.js'
 import { nodeAddress } from '../../src/planner/addresses.js'
 import { families, vipPool } from '../helpers/families.js'
 import { meshCluster, told } from '../helpers/mesh-cluster.js'
-import { MeshNode, service } from '../helpers/mesh-node.js'
+import { MeshNode } from '../helpers/mesh-node.js'
+import { service } from '../helpers/services.js'
 import type { Topology } from '../helpers/topology.js'
 
 /** As the store has them. */

@@ -12,8 +12,9 @@ import { parseVipPort } from '../../src/model/vip-ports.js'
 import { parseWeight } from '../../src/model/weights.js'
 import { openSocket } from '../../src/netlink/addon.js'
 import { families, vipPool } from '../helpers/families.js'
-import { MeshNode, service } from '../helpers/mesh-node.js'
+import { MeshNode } from '../helpers/mesh-node.js'
 import { runIn } from '../helpers/namespaces.js'
+import { service } from '../helpers/services.js'
 import { Topology, waitFor } from '../helpers/topology.js'
 
 /** As the store has it. */

@@ -5,8 +5,9 @@ import type { Container } from '../../src/model/container.js'
 import { parseVipPort } from '../../src/model/vip-ports.js'
 import { runInNamespace } from '../../src/netlink/addon.js'
 import { families, vipPool } from '../helpers/families.js'
-import { MeshNode, service } from '../helpers/mesh-node.js'
+import { MeshNode } from '../helpers/mesh-node.js'
 import { loadModules, runIn } from '../helpers/namespaces.js'
+import { service } from '../helpers/services.js'
 import { addresses, Topology, waitFor } from '../helpers/topology.js'
 
 loadModules('sctp')

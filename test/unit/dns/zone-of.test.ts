@@ -2,7 +2,7 @@ import t from 'tap'
 import { type Addresses, createNaming } from '../../../src/dns/zone-of.js'
 import type { Container } from '../../../src/model/container.js'
 import type { Endpoint, MeshService } from '../../../src/model/mesh.js'
-import { service } from '../../helpers/mesh-node.js'
+import { service } from '../../helpers/services.js'
 
 function endpoint(id: string, fields: Partial<Endpoint> = {}): Endpoint {
   return {

@@ -7,25 +7,13 @@ import {
   reservedPorts,
   settlePorts,
 } from '../../../src/model/conflicts.js'
-import { type PublishedPort, parsePortSpec } from '../../../src/model/ports.js'
+import { parsePortSpec } from '../../../src/model/ports.js'
 import { publicationOf } from '../../../src/model/publication.js'
-import type { Service } from '../../../src/model/service.js'
 import { container, containerSnapshot } from '../../helpers/containers.js'
+import { service as serviceOf } from '../../helpers/services.js'
 
 const asking = (name: string, ...specs: string[]) => publicationOf(name, { ports: specs.map(parsePortSpec) })
-const service = (name: string, ...specs: string[]): Service => ({
-  ...asking(name),
-  ports: specs.map(spec => parsePortSpec(spec) as PublishedPort),
-  vip: null,
-  vipPorts: [],
-  endpointMode: 'vip',
-  persistence: 0,
-  weights: [],
-  aliases: [],
-  scopes: [],
-  declaredBy: 'meshctl',
-  problems: [],
-})
+const service = (name: string, ...specs: string[]) => serviceOf(name, specs, { selector: null })
 const listener = (port: number, fields: Partial<Listener> = {}): Listener => ({
   protocol: 'tcp',
   address: '0.0.0.0',

@@ -3,8 +3,6 @@ import { diff } from '../../../src/kernel/diff.js'
 import { stateOf } from '../../../src/kernel/objects.js'
 import type { Container } from '../../../src/model/container.js'
 import { createMerge } from '../../../src/model/merge.js'
-import { type PublishedPort, parsePortSpec } from '../../../src/model/ports.js'
-import { publicationOf } from '../../../src/model/publication.js'
 import type { Service } from '../../../src/model/service.js'
 import type { Node } from '../../../src/model/snapshot.js'
 import { AddressBook } from '../../../src/planner/addresses.js'
@@ -12,6 +10,7 @@ import { createPlanner } from '../../../src/planner/plan.js'
 import { type Plan, planOf } from '../../../src/planner/slices.js'
 import { describe, placeName } from '../../../src/status/describe.js'
 import { planSettings } from '../../helpers/plan-settings.js'
+import { service as serviceOf } from '../../helpers/services.js'
 
 const node: Node = {
   name: 'node1',
@@ -39,22 +38,8 @@ function container(digit: string, fields: Partial<Container> = {}): Container {
   }
 }
 
-function service(name: string, specs: string[], fields: Partial<Service> = {}): Service {
-  return {
-    ...publicationOf(name, { selector: { app: 'web' } }),
-    ports: specs.map(spec => parsePortSpec(spec) as PublishedPort),
-    vip: null,
-    vipPorts: [],
-    endpointMode: 'vip',
-    persistence: 0,
-    weights: [],
-    aliases: [],
-    scopes: [],
-    declaredBy: 'meshctl',
-    problems: [],
-    ...fields,
-  }
-}
+const service = (name: string, specs: string[], fields: Partial<Service> = {}) =>
+  serviceOf(name, specs, { selector: { app: 'web' }, ...fields })
 
 /** A node whose snapshots change under it. */
 function world() {
