@@ -9,6 +9,9 @@ import { NetlinkConnection } from '../netlink/connection.js'
 import { getGeneration } from '../netlink/nftables.js'
 import type { Variant } from './iptables-variant.js'
 
+/** The fingerprint of a place without any table, of which iptables-save would print nothing. */
+export const noTables = ''
+
 /**
  * A text that stays the same for as long as iptables-save would print the same, counters
  * aside, in the namespace at `path`. null where that cannot be told.
@@ -27,9 +30,8 @@ export async function fingerprintOf(
 }
 
 function ofTables(family: Family, path: string | null): string {
-  return createHash('sha256')
-    .update(readXtables(family === 'inet6', path))
-    .digest('base64')
+  const tables = readXtables(family === 'inet6', path)
+  return tables.length === 0 ? noTables : createHash('sha256').update(tables).digest('base64')
 }
 
 /** nf_tables counts its changes; those of a namespace of the same path and another identity begin anew. */

@@ -1,14 +1,14 @@
 /**
- * Driver of chains and jumps: `iptables-save` to observe where something has changed, one `iptables-restore
- * --noflush` per place and family to apply. Chains and rules of others are never named in what
- * it writes. The text itself is read and written by iptables-save.ts and
+ * Driver of chains and jumps: `iptables-save` to see what is there, where something has changed since the
+ * last time; one `iptables-restore --noflush` per place and family to apply. Chains and rules of others are
+ * never named in what it writes. The text itself is read and written by iptables-save.ts and
  * iptables-restore.ts.
  */
 import { MeshError, ProgramError } from '../errors.js'
 import type { Change } from '../kernel/change.js'
 import type { Driver, Places } from '../kernel/driver.js'
 import type { ChainObject, Family, JumpObject, KernelObject, Place } from '../kernel/objects.js'
-import { fingerprintOf } from './iptables-fingerprint.js'
+import { fingerprintOf, noTables } from './iptables-fingerprint.js'
 import { failingLine, type RestoreLine, restoreLines } from './iptables-restore.js'
 import { observedObjects, parseSave, type SavedTables } from './iptables-save.js'
 import type { Variant } from './iptables-variant.js'
@@ -33,7 +33,8 @@ function programOf({ variant, family }: Iptables): string {
 
 /** What was seen last in a place, and by what to tell whether it still is so. */
 interface Seen {
-  readonly fingerprint: string
+  readonly fingerprint: string | null
+  readonly tables: SavedTables
   readonly objects: readonly KernelObject[]
 }
 
@@ -42,20 +43,21 @@ export function createIptablesDriver(variant: Variant, ipv6 = false): Driver {
   let mayHoldIpv6 = true
   let last: readonly KernelObject[] = []
   const seen = new Map<string, Seen>()
+  const see = async (iptables: Iptables, place: Place): Promise<Seen> => {
+    const key = `${iptables.family} ${place}`
+    const before = seen.get(key)
+    seen.delete(key)
+    // Before the rules themselves: a change in between is seen by the next look.
+    const fingerprint = await fingerprintOf(variant, iptables.family, iptables.path)
+    if (fingerprint === null) return read(iptables, place)
+    const now = before?.fingerprint === fingerprint ? before : await read(iptables, place, fingerprint)
+    seen.set(key, now)
+    return now
+  }
   const observePlace = async (family: Family, place: Place, places: Places) => {
-    const key = `${family} ${place}`
     try {
-      const iptables = { variant, family, path: pathOf(places, place) }
-      // Before the rules themselves: a change in between is seen by the next look.
-      const fingerprint = await fingerprintOf(variant, family, iptables.path)
-      const before = seen.get(key)
-      if (before && before.fingerprint === fingerprint) return before.objects
-      seen.delete(key)
-      const objects = observedObjects(await save(iptables), place, family)
-      if (fingerprint !== null) seen.set(key, { fingerprint, objects })
-      return objects
+      return (await see({ variant, family, path: pathOf(places, place) }, place)).objects
     } catch (error) {
-      seen.delete(key)
       if (placeIsGone(error)) return []
       throw error
     }
@@ -86,7 +88,8 @@ export function createIptablesDriver(variant: Variant, ipv6 = false): Driver {
           const own = all.filter(({ object }) => (object as ChainObject | JumpObject).family === family)
           if (own.length === 0) continue
           try {
-            await applyInPlace({ variant, family, path: pathOf(places, place) }, own, outcomes)
+            const iptables = { variant, family, path: pathOf(places, place) }
+            await applyInPlace(iptables, own, async () => (await see(iptables, place)).tables, outcomes)
           } catch (error) {
             outcomes.failAll(own, error)
           }
@@ -96,20 +99,25 @@ export function createIptablesDriver(variant: Variant, ipv6 = false): Driver {
   }
 }
 
-async function save(iptables: Iptables): Promise<SavedTables> {
-  return parseSave((await runProgram([`${programOf(iptables)}-save`], iptables.path)).stdout)
+/** `fingerprint`: from before; null where there is none. */
+async function read(iptables: Iptables, place: Place, fingerprint: string | null = null): Promise<Seen> {
+  const argv = [`${programOf(iptables)}-save`]
+  const text = fingerprint === noTables ? '' : (await runProgram(argv, iptables.path)).stdout
+  const tables = parseSave(text)
+  return { fingerprint, tables, objects: observedObjects(tables, place, iptables.family) }
 }
 
 async function applyInPlace(
   iptables: Iptables,
   changes: readonly Change[],
+  saved: () => Promise<SavedTables>,
   outcomes: Outcomes,
 ): Promise<void> {
-  const error = await restore(iptables, restoreLines(changes, await save(iptables)))
+  const error = await restore(iptables, restoreLines(changes, await saved()))
   if (error === null) return
   // one bad rule must not keep the others out: each on its own, and it alone keeps the error
   if (changes.length === 1) outcomes.fail(changes[0]!, error)
-  else await applySingly(iptables, changes, outcomes)
+  else await applySingly(iptables, changes, saved, outcomes)
 }
 
 /**
@@ -119,13 +127,14 @@ async function applyInPlace(
 async function applySingly(
   iptables: Iptables,
   changes: readonly Change[],
+  saved: () => Promise<SavedTables>,
   outcomes: Outcomes,
 ): Promise<void> {
   let pending = changes
   for (;;) {
     const failed: { change: Change; error: Error }[] = []
     for (const change of pending) {
-      const error = await restore(iptables, restoreLines([change], await save(iptables)))
+      const error = await restore(iptables, restoreLines([change], await saved()))
       if (error) failed.push({ change, error })
     }
     if (failed.length === 0 || failed.length === pending.length) {
