@@ -249,7 +249,6 @@ export async function runAgent(settings: Settings, version: string): Promise<voi
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => void end(signal))
   log.info({ version, node: node.name, subnet: node.subnet, socket: settings.socket }, 'agent started')
   loop.start()
-  mirror.start()
 }
 
 async function allPlaces(): Promise<Places> {

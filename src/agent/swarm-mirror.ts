@@ -33,7 +33,7 @@ export interface SwarmMirrorOptions {
 }
 
 const role = 'swarm'
-/** How often it is looked whether the role is free, milliseconds. */
+/** How often it is looked whether the role is free, and tried again what failed, milliseconds. */
 const lookEvery = 500
 /** What was refused may be had by now, for a process of the node that ended tells nobody: tried so often, milliseconds. */
 const retryEvery = 5000
@@ -45,9 +45,10 @@ export class SwarmMirror {
   private timer: NodeJS.Timeout | null = null
   private running: Promise<void> | null = null
   private again = false
+  /** What keeps it from its work; empty: nothing. */
+  private told = ''
   private writer = false
   private stopped = false
-  private told = ''
   /** What was mirrored last, and until when that needs no second look, performance.now(). */
   private done: { declarations: readonly Declaration[]; stored: readonly Service[]; until: number } | null =
     null
@@ -56,25 +57,32 @@ export class SwarmMirror {
     this.options = options
   }
 
-  start(): void {
-    this.timer = setInterval(() => this.mark(), lookEvery)
-    this.timer.unref()
-  }
-
-  /** Something it depends on may have changed. */
+  /** Something it depends on may have changed: to be called whenever a source has delivered. */
   mark(): void {
     if (this.stopped || !this.options.collected.complete) return
     this.again = true
     this.running ??= this.run().finally(() => {
       this.running = null
       if (this.again) this.mark()
+      else this.markLater()
     })
+  }
+
+  /** Of what nobody tells. A node that has no labels to write has nothing to look for. */
+  private markLater(): void {
+    if (this.timer) clearTimeout(this.timer)
+    this.timer = null
+    const isIdle = this.options.collected.containers.declarations === null && this.told === ''
+    if (this.stopped || isIdle) return
+    const wait = this.options.cluster || this.told !== '' ? lookEvery : retryEvery
+    this.timer = setTimeout(() => this.mark(), wait)
+    this.timer.unref()
   }
 
   /** Leaves the role to another manager at once; where the store is out of reach it goes with the lease. */
   async stop(): Promise<void> {
     this.stopped = true
-    if (this.timer) clearInterval(this.timer)
+    if (this.timer) clearTimeout(this.timer)
     const resigned = (this.running ?? Promise.resolve()).then(() => this.resign())
     await Promise.race([resigned.catch(reasonOf), sleep(longestStop)])
   }
