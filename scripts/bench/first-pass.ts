@@ -10,6 +10,7 @@ import { spawnSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { tuneEngine } from '../../src/cli/engine.js'
 
@@ -49,6 +50,7 @@ async function firstPass(count: number): Promise<FirstPass> {
   const { wall, split } = await watch.of(() => mesh.pass())
   const ipvs = await ipvsChanges(mesh)
   await mesh.clean()
+  await sleep(300) // the namespace's end is the kernel's work for a while
   return { whole: wall, applyIpvs: split.get('apply ipvs') ?? 0, rawNetlink: await rawNetlink(ipvs) }
 }
 

@@ -23,7 +23,7 @@ import type { MeshNode } from '../../test/helpers/mesh-node.js'
 
 const generic = 16 // NETLINK_GENERIC, linux/netlink.h
 /** As many messages in one send as NetlinkConnection puts into one. */
-const batchMessages = 256
+const batchMessages = 1024
 
 /** The changes that made a sandbox hold what it holds of IPVS, in the order of a first pass. */
 export async function ipvsChanges(mesh: MeshNode): Promise<Change[]> {

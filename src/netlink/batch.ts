@@ -18,8 +18,8 @@ export interface ItemWriter<T> {
   write(item: T, out: Writer): boolean
 }
 
-/** Bytes that a batch mostly has room in: some hundred messages. Growing up to there costs as much as writing them. */
-const capacity = 32 * 1024
+/** Bytes of a thousand messages: growing up to there would cost as much as writing them. */
+const capacity = 128 * 1024
 
 export class Batch {
   readonly #out = new Writer(capacity)

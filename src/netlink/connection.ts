@@ -33,10 +33,15 @@ export type NetlinkProtocol = keyof typeof protocols
  */
 export const messagesSent = { changes: 0, queries: 0 }
 
-/** Most messages in one send: their error answers must fit the receive buffer together. */
-const batchMessages = 256
+/**
+ * Most requests in one send: their error answers must fit the receive buffer together. Each send is the work of
+ * another thread, and until that begins, and is heard of when it has ended, a hundred messages could be sent.
+ */
+const batchMessages = 1024
 /** Most bytes in one send; below any socket's send buffer (net.core.wmem_default is 212992). */
 const batchBytes = 128 * 1024
+/** Most dumps in one go: their answers are in memory together. */
+const batchDumps = 256
 /** Milliseconds one exchange may take. The kernel answers at once; it may have to wait for its locks. */
 const deadline = 30_000
 /** A dump that changed while it was made is asked again so often. */
@@ -44,6 +49,9 @@ const dumpAttempts = 12
 const interrupted = 4 // EINTR, errno.h
 const noEntry = 2 // ENOENT
 const noBuffers = 105 // ENOBUFS
+
+/** For all connections: from a batch's beginning until it is sent nobody else has a turn. */
+const outgoing = new Batch()
 
 /** A batch that is being put together. */
 interface Begun {
@@ -73,7 +81,6 @@ export class NetlinkConnection {
   readonly protocol: NetlinkProtocol
   readonly #descriptor: number
   readonly #families = new Map<string, number>()
-  readonly #batch = new Batch()
   #sequence = 1
   #tail: Promise<unknown> = Promise.resolve()
   #waiting = 0
@@ -143,9 +150,9 @@ export class NetlinkConnection {
     // A trace tells of requests.
     const type = writer && !begun.traced ? this.#families.get(writer.family) : undefined
     let end = start
-    while (end < items.length && end - start < batchMessages && this.#batch.length <= batchBytes) {
+    while (end < items.length && end - start < batchMessages && outgoing.length <= batchBytes) {
       const item = items[end] as T
-      const isWritten = type !== undefined && this.#batch.addItem(item, writer!, type)
+      const isWritten = type !== undefined && outgoing.addItem(item, writer!, type)
       if (!isWritten) {
         const request = requestAt(end)
         // A family whose number is not known yet begins the next batch.
@@ -199,8 +206,8 @@ export class NetlinkConnection {
       let open = queries.map((_, index) => index)
       for (let attempt = 1; open.length > 0; attempt++) {
         const again: number[] = []
-        for (let start = 0; start < open.length; start += batchMessages) {
-          const part = open.slice(start, start + batchMessages)
+        for (let start = 0; start < open.length; start += batchDumps) {
+          const part = open.slice(start, start + batchDumps)
           again.push(...this.#readDumps(await this.#askDumps(queries, part), part, answers))
         }
         open = again
@@ -292,7 +299,7 @@ export class NetlinkConnection {
   /** Begins a batch, with these requests. */
   #begin(requests: readonly Request[] = []): Begun {
     const begun = { firstSequence: this.#sequence, traced: tracing() ? [] : null }
-    this.#batch.begin(begun.firstSequence)
+    outgoing.begin(begun.firstSequence)
     for (const request of requests) this.#add(request, begun)
     return begun
   }
@@ -300,7 +307,7 @@ export class NetlinkConnection {
   /** Adds a request, of a type that is known, to the batch. */
   #add(request: Request, { traced }: Begun): void {
     const type = this.#knownType(request) as number
-    this.#batch.add(request, type)
+    outgoing.add(request, type)
     traced?.push(request)
     if (traced) traceRequest(this.protocol, this.#sequence, request, type)
     this.#sequence = (this.#sequence + 1) >>> 0
@@ -313,7 +320,7 @@ export class NetlinkConnection {
     oneByOne: boolean,
   ): Promise<Exchanged> {
     // The addon copies the bytes before it returns its promise.
-    const result = await exchange(this.#descriptor, this.#batch.end(acknowledgement), oneByOne, deadline)
+    const result = await exchange(this.#descriptor, outgoing.end(acknowledgement), oneByOne, deadline)
     const messages = decodeMessages(result.replies)
     if (traced)
       for (const message of messages)
