@@ -32,7 +32,7 @@ export type Report =
   | { readonly kind: 'counts'; readonly counts: Counts }
 
 /** How often it looks whether there is another resolv.conf or sandbox, milliseconds. */
-const lookEvery = 2000
+const lookEvery = 5000
 /** Counts are told so long after the first of the questions that changed them, milliseconds. */
 const countsAfter = 1000
 
