@@ -6,6 +6,7 @@
  */
 import { containerPlace } from '../kernel/objects.js'
 import type { NodeRecord } from '../model/cluster.js'
+import { sameItems } from '../model/differences.js'
 import type { Attachment, Mesh } from '../model/mesh.js'
 import type { Node } from '../model/snapshot.js'
 import { sandboxAddress } from './addresses.js'
@@ -36,10 +37,6 @@ function sumOf(needs: readonly BaseNeeds[]): BaseNeeds {
     nodeEndpoints: needs.some(({ nodeEndpoints }) => nodeEndpoints),
     sctpPorts: needs.flatMap(({ sctpPorts }) => sctpPorts),
   }
-}
-
-function sameItems<Item>(some: readonly Item[], others: readonly Item[]): boolean {
-  return some === others || (some.length === others.length && some.every((item, i) => item === others[i]))
 }
 
 /** The slices of other nodes; planned anew where one is another. */
