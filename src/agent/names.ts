@@ -78,6 +78,7 @@ export class Names {
   /** After a pass: what is new goes to the resolver, and its troubles to the status. */
   tell({ reconciler, collected, troubles }: Loop): void {
     if (!this.resolver) return
+    this.resolver.look()
     const own = nodeAddress(collected.own.subnet)
     const peers = collected.nodes.nodes.filter(({ name }) => name !== collected.own.name)
     const without6 = subnetsWithoutIpv6(peers, reconciler.settings.ipv6)

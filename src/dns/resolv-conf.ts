@@ -1,5 +1,5 @@
 /**
- * The node's own resolvers: those of /etc/resolv.conf, read again whenever a look finds it changed.
+ * The node's own resolvers: those of /etc/resolv.conf, read again whenever it may have changed.
  *
  * A stub of systemd-resolved in it is used like any other, since it knows which resolver is
  * for which domain; those that it uses itself stand in for it when it is away.
@@ -42,20 +42,16 @@ export function chooseUpstreams(main: string, behindStub: string, own: readonly 
 }
 
 /**
- * Calls `listener` with what there is, now and when the function that it returns, called from time
- * to time, finds something else.
+ * Calls `listener` with what there is, now and when the function that it returns, called whenever
+ * the files may have changed, finds something else.
  */
 export function watchResolvConf(
   own: readonly string[],
   listener: (upstreams: UpstreamAddress[]) => void,
   { main, behindStub }: ResolvConfPaths = usualPaths,
 ): () => void {
-  let seen = ''
   let told = ''
   const look = () => {
-    const now = `${stampOf(main)} ${stampOf(behindStub)}`
-    if (now === seen) return
-    seen = now
     const upstreams = chooseUpstreams(read(main), read(behindStub), own)
     const text = JSON.stringify(upstreams)
     if (text === told) return
@@ -66,10 +62,13 @@ export function watchResolvConf(
   return look
 }
 
-/** Asked by name, not by inode: it is a link to a file that is replaced as a whole. */
-function stampOf(path: string): string {
-  const status = statSync(path, { throwIfNoEntry: false })
-  return status ? `${status.dev} ${status.ino} ${status.size} ${status.mtimeMs} ${status.ctimeMs}` : 'none'
+/** A text that is another one once somebody has written the files, or has put others in their place. */
+export function stampOf({ main, behindStub }: ResolvConfPaths = usualPaths): string {
+  // Asked by name, not by inode: it is a link to a file that is replaced as a whole.
+  return [main, behindStub]
+    .map(path => statSync(path, { throwIfNoEntry: false }))
+    .map(status => status && `${status.dev} ${status.ino} ${status.size} ${status.mtimeMs} ${status.ctimeMs}`)
+    .join()
 }
 
 function read(path: string): string {

@@ -4,7 +4,9 @@
  */
 import { Worker } from 'node:worker_threads'
 import { reasonOf } from '../errors.js'
+import { namespaceIdentity } from '../netlink/addon.js'
 import type { Caller, NamedService, ZoneChange } from './named.js'
+import { stampOf } from './resolv-conf.js'
 import type { Counts } from './responder.js'
 import type { UpstreamAddress } from './upstream.js'
 import type { Order, Report, WorkerSettings } from './worker.js'
@@ -26,6 +28,8 @@ export class Resolver {
   /** What it has been told, all changes together; null: nothing yet. */
   private services: ReadonlyMap<string, NamedService> | null = null
   private callers: ReadonlyMap<string, Caller> = new Map()
+  /** What the thread was last told to look at. */
+  private surroundings = ''
   private readonly servedAddresses = new Set<string>()
   private known: readonly UpstreamAddress[] = []
   private former: Counts = none
@@ -70,6 +74,17 @@ export class Resolver {
     if (isFirst || isNews) this.tell(change)
   }
 
+  /**
+   * To be called every few seconds, for nobody tells of another resolv.conf or sandbox. The thread, which
+   * would take longer to wake up than this takes, is told if there is one.
+   */
+  look(): void {
+    const { namespace, upstreams } = this.options
+    const now = `${identityOf(namespace)} ${upstreams === null ? stampOf() : ''}`
+    if (now !== this.surroundings) this.worker?.postMessage({ kind: 'look' } satisfies Order)
+    this.surroundings = now
+  }
+
   async stop(): Promise<void> {
     this.isStopped = true
     if (this.timer) clearTimeout(this.timer)
@@ -106,6 +121,15 @@ export class Resolver {
     else if (report.kind === 'upstreams') this.known = report.upstreams
     else if (report.kind === 'counts') this.latest = report.counts
     else this.options.onTrouble(report.message)
+  }
+}
+
+/** Of the sandbox; empty while there is none. */
+function identityOf(namespace: string | null): string {
+  try {
+    return namespaceIdentity(namespace)
+  } catch {
+    return ''
   }
 }
 

@@ -22,7 +22,11 @@ export interface WorkerSettings {
 }
 
 /** What the agent's thread says. */
-export type Order = { readonly kind: 'change'; readonly change: ZoneChange } | { readonly kind: 'stop' }
+export type Order =
+  | { readonly kind: 'change'; readonly change: ZoneChange }
+  /** There may be another resolv.conf, or sandbox. */
+  | { readonly kind: 'look' }
+  | { readonly kind: 'stop' }
 
 /** What is said to it. */
 export type Report =
@@ -31,8 +35,6 @@ export type Report =
   | { readonly kind: 'upstreams'; readonly upstreams: readonly UpstreamAddress[] }
   | { readonly kind: 'counts'; readonly counts: Counts }
 
-/** How often it looks whether there is another resolv.conf or sandbox, milliseconds. */
-const lookEvery = 5000
 /** Counts are told so long after the first of the questions that changed them, milliseconds. */
 const countsAfter = 1000
 
@@ -76,13 +78,12 @@ function main(settings: WorkerSettings): void {
     lookAtFile()
     void listening.look()
   }
-  const timer = setInterval(look, lookEvery)
   parentPort?.on('message', (order: Order) => {
     if (order.kind === 'change') {
       responder.apply(order.change)
       return tellCountsSoon() // of questions that waited for it
     }
-    clearInterval(timer)
+    if (order.kind === 'look') return look()
     if (countsTimer) clearTimeout(countsTimer)
     listening.stop()
     responder.close()

@@ -38,7 +38,7 @@ export interface DockerSourceOptions {
   readonly gap?: number
   /** Time between two lists while connected, milliseconds. */
   readonly relistEvery?: number
-  /** Time between two questions to Swarm while connected, milliseconds. */
+  /** Time between two questions to Swarm while connected, of a manager; others ask a third as often. Milliseconds. */
   readonly swarmEvery?: number
   /** First and longest wait before the next try to connect, milliseconds. */
   readonly backoff?: readonly [number, number]
@@ -140,6 +140,7 @@ export function dockerSource(options: DockerSourceOptions = {}): Source<Containe
   const swarmQueue = workQueue(1, async () => {
     try {
       const answer = await client!.services()
+      isManager = answer !== null
       view.swarm(answer === null ? null : parseServices(answer))
       tasks.heard(answer)
     } catch (error) {
@@ -157,6 +158,7 @@ export function dockerSource(options: DockerSourceOptions = {}): Source<Containe
       changed()
     },
   )
+  let isManager = true
   /** Swarm's answer is never worth waiting or failing for. */
   const refreshSwarm = () => void swarmQueue.want('services').catch(() => {})
 
@@ -239,14 +241,18 @@ export function dockerSource(options: DockerSourceOptions = {}): Source<Containe
       complete = true
       changed()
       onReady()
-      // A manager that lost its quorum or its office gets no event that says so.
-      swarmPoll = setInterval(refreshSwarm, swarmEvery)
+      // A manager that lost its quorum or its office, or a node that was given one, gets no event that says so.
+      const pollSwarm = () => {
+        refreshSwarm()
+        swarmPoll = setTimeout(pollSwarm, swarmEvery * (isManager ? 1 : 3))
+      }
+      swarmPoll = setTimeout(pollSwarm, swarmEvery)
       while (true) {
         await Promise.race([sleep(relistEvery, undefined, { signal: end.signal }), over])
         await Promise.race([relist(false), over])
       }
     } finally {
-      clearInterval(swarmPoll)
+      clearTimeout(swarmPoll)
       stream.destroy()
       end.abort()
       view.swarmSilent()

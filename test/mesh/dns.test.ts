@@ -141,6 +141,7 @@ t.test('names of services', async t => {
   t.test('goes on in a sandbox that was made anew', async t => {
     topology.run(topology.host, 'ip', 'netns', 'del', topology.sandboxPath.replace('/run/netns/', ''))
     await mesh.pass()
+    resolver.look()
     t.equal(await waitFor(() => ask(member, 'web.mesh'), 'an answer', 60), 'NOERROR web.mesh A 10.253.7.1')
   })
 })

@@ -2,7 +2,7 @@ import { mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
-import { chooseUpstreams, parseResolvConf, watchResolvConf } from '../../../src/dns/resolv-conf.js'
+import { chooseUpstreams, parseResolvConf, stampOf, watchResolvConf } from '../../../src/dns/resolv-conf.js'
 
 t.test('the addresses of resolv.conf', async t => {
   const text = `# nameserver 9.9.9.9
@@ -38,18 +38,25 @@ t.test('changes are noticed, also of a link to a file that is replaced', async t
     renameSync(`${file}.new`, file)
   }
   const told: string[] = []
+  const paths = { main, behindStub: join(directory, 'none') }
+  const stamps = new Set([stampOf(paths)])
   symlinkSync(file, main)
   const look = watchResolvConf(
     [],
     upstreams => told.push(upstreams.map(({ address, port }) => `${address}:${port}`).join(' ')),
-    { main, behindStub: join(directory, 'none') },
+    paths,
   )
   t.strictSame(told, [''], 'there is no file: nobody to ask')
   write('nameserver 10.0.0.1\n')
+  stamps.add(stampOf(paths))
   look()
   write('nameserver 10.0.0.1\noptions edns0\n')
+  stamps.add(stampOf(paths))
   write('nameserver 10.0.0.2\nnameserver 10.0.0.3\n')
+  stamps.add(stampOf(paths))
   look()
   look()
+  stamps.add(stampOf(paths))
   t.strictSame(told, ['', '10.0.0.1:53', '10.0.0.2:53 10.0.0.3:53'])
+  t.equal(stamps.size, 4, 'each time the file is another one')
 })
