@@ -21,6 +21,7 @@ function megabytes(pid: number, name: string): number {
 export async function idle({ quick }: Options): Promise<Section[]> {
   const count = quick ? 3 : 20
   const seconds = quick ? 10 : 60
+  const rounds = quick ? 1 : 3
   const { node, agentPid, containers } = await dockerNode(count, 120)
   for (let i = 0; i < count; i++) {
     const { status, stderr } = await node.meshctl('publish', `${9000 + i}:80`, `web${i}`)
@@ -37,17 +38,23 @@ export async function idle({ quick }: Options): Promise<Section[]> {
   )
   await sleep(5000)
   const used = meter(node, agentPid)
-  const before = used()
-  await sleep(seconds * 1000)
-  const spent = (used() - before) / 1000
+  const spent: number[] = []
+  for (let round = 0; round < rounds; round++) {
+    const before = used()
+    await sleep(seconds * 1000)
+    spent.push((used() - before) / 1000)
+  }
   return [
     {
       title: `The agent idle for ${seconds} s, ${containers} containers, ${count} services`,
       rows: [
-        { name: 'processor time, its programs included', unit: 'ms', samples: [spent] },
-        { name: 'of one processor', unit: '%', samples: [spent / seconds / 10], goal: goals.cpu },
+        { name: 'processor time, its programs included', unit: 'ms', samples: spent },
+        { name: 'of one processor', unit: '%', samples: spent.map(ms => ms / seconds / 10), goal: goals.cpu },
         { name: 'memory (RSS)', unit: 'MB', samples: [megabytes(agentPid, 'VmRSS')], goal: goals.memory },
         { name: 'most memory so far', unit: 'MB', samples: [megabytes(agentPid, 'VmHWM')] },
+      ],
+      remarks: [
+        'One minute after the other: the first has to clear up what the beginning has left. The lab counts processor time in steps of 10 ms.',
       ],
     },
   ]
