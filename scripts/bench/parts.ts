@@ -123,7 +123,7 @@ export const parts: readonly Part[] = [
     name: 'idle',
     about: 'processor time and memory of an agent with nothing to do',
     needs: 'nodes',
-    limit: 300,
+    limit: 480,
     inQuick: false,
     run: idle,
   },
