@@ -12,11 +12,10 @@ import { type DockerEvent, lineSplitter, parseEvent, sinceParameter } from './do
 import { inspectContainer } from './docker-inspect.js'
 import { parseList } from './docker-list.js'
 import { DockerProcesses } from './docker-processes.js'
-import { parseServices } from './docker-swarm.js'
 import { DockerView } from './docker-view.js'
 import { paced } from './pace.js'
 import type { Source } from './source.js'
-import { TaskWatch } from './task-watch.js'
+import { SwarmWatch } from './swarm-watch.js'
 import { workQueue } from './work-queue.js'
 
 export interface DockerSourceOptions {
@@ -47,9 +46,6 @@ export interface DockerSourceOptions {
 /** How far back events are asked for at the start: a `docker stop` under way is among them. Seconds. */
 const lookBack = 120
 
-/** A service's ports are allocated some time after the event of its creation; look again. Milliseconds. */
-const swarmSettles = 1000
-
 export function dockerSource(options: DockerSourceOptions = {}): Source<ContainerSnapshot> {
   const {
     socketPath = '/var/run/docker.sock',
@@ -79,7 +75,6 @@ export function dockerSource(options: DockerSourceOptions = {}): Source<Containe
   let lastEvent = BigInt(Date.now() - lookBack * 1000) * 1_000_000n
   let ended: Promise<void> = Promise.resolve()
   let settleTimer: NodeJS.Timeout | null = null
-  let swarmTimer: NodeJS.Timeout | null = null
 
   const deliver = paced(gap, () => {
     if (!complete || stopping.signal.aborted || view.snapshot() === delivered) return
@@ -137,51 +132,21 @@ export function dockerSource(options: DockerSourceOptions = {}): Source<Containe
     }
   }
 
-  const swarmQueue = workQueue(1, async () => {
-    try {
-      const answer = await client!.services()
-      isManager = answer !== null
-      view.swarm(answer === null ? null : parseServices(answer))
-      tasks.heard(answer)
-    } catch (error) {
-      view.swarmSilent()
-      throw error
-    } finally {
-      changed()
-    }
-  })
-
-  const tasks = new TaskWatch(
-    question => client!.tasks(question),
-    ending => {
-      view.ending(ending)
-      changed()
-    },
-  )
-  let isManager = true
-  /** Swarm's answer is never worth waiting or failing for. */
-  const refreshSwarm = () => void swarmQueue.want('services').catch(() => {})
+  const swarm = new SwarmWatch({ view, client: () => client!, changed, every: swarmEvery })
 
   function take(event: DockerEvent): void {
-    const { inspect, swarm } = view.event(event, Date.now())
+    const { inspect, swarm: isNews } = view.event(event, Date.now())
     changed()
-    if (event.type === 'service') tasks.stir([event.id])
-    if (event.type === 'node') tasks.stirNode(event.id)
+    swarm.take(event, isNews)
     if (event.type === 'container' && event.action === 'create') processes.watch()
     if (inspect !== null) void inspectSurely(inspect)
     // What is being read may be older than the event.
     else if (inspections.isRunning(event.id)) void inspectSurely(event.id)
-    if (!swarm) return
-    refreshSwarm()
-    swarmTimer ??= setTimeout(() => {
-      swarmTimer = null
-      refreshSwarm()
-    }, swarmSettles)
   }
 
   /** Lists; inspects what is new or changed, or everything if `all`. Rejects if Docker does not answer. */
   async function relist(all: boolean): Promise<void> {
-    const swarm = swarmQueue.want('services').catch(() => {})
+    const services = swarm.refresh()
     const former = listed
     listed = parseList(await client!.list())
     const wanted: string[] = []
@@ -191,7 +156,7 @@ export function dockerSource(options: DockerSourceOptions = {}): Source<Containe
     }
     // Not in the list: gone, or started since; inspecting tells.
     for (const id of view.ids()) if (!listed.has(id) && !view.isArriving(id)) wanted.push(id)
-    await Promise.all([swarm, ...wanted.map(id => inspections.want(id))])
+    await Promise.all([services, ...wanted.map(id => inspections.want(id))])
   }
 
   async function lives(pid: number): Promise<boolean> {
@@ -210,7 +175,6 @@ export function dockerSource(options: DockerSourceOptions = {}): Source<Containe
     const opened = BigInt(Date.now()) * 1_000_000n
     const end = new AbortController()
     let isListed = false
-    let swarmPoll: NodeJS.Timeout | undefined
     const over = new Promise<never>((_, reject) => {
       const close = (reason: Error) => {
         reject(reason)
@@ -241,22 +205,15 @@ export function dockerSource(options: DockerSourceOptions = {}): Source<Containe
       complete = true
       changed()
       onReady()
-      // A manager that lost its quorum or its office, or a node that was given one, gets no event that says so.
-      const pollSwarm = () => {
-        refreshSwarm()
-        swarmPoll = setTimeout(pollSwarm, swarmEvery * (isManager ? 1 : 3))
-      }
-      swarmPoll = setTimeout(pollSwarm, swarmEvery)
+      swarm.begin()
       while (true) {
         await Promise.race([sleep(relistEvery, undefined, { signal: end.signal }), over])
         await Promise.race([relist(false), over])
       }
     } finally {
-      clearTimeout(swarmPoll)
       stream.destroy()
       end.abort()
-      view.swarmSilent()
-      tasks.forget()
+      swarm.forget()
       changed()
     }
   }
@@ -295,12 +252,11 @@ export function dockerSource(options: DockerSourceOptions = {}): Source<Containe
       deliver.stop()
       processes.close()
       inspections.clear()
-      swarmQueue.clear()
-      await tasks.stop()
-      for (const timer of [settleTimer, swarmTimer]) if (timer !== null) clearTimeout(timer)
+      await swarm.stop()
+      if (settleTimer !== null) clearTimeout(settleTimer)
       client?.close()
       await ended
-      await Promise.all([inspections.idle(), swarmQueue.idle()])
+      await Promise.all([inspections.idle(), swarm.idle()])
     },
   }
 }
