@@ -35,19 +35,24 @@ function datagramPath(place: Place, ports: readonly PortRange[], { everywhere }:
   })
 }
 
-/**
- * What one attached container adds. `place`: its namespace; `address` and `sandbox`: its
- * and the sandbox's IPv4 addresses; `pool`: all of the mesh's.
- */
+/** What attached containers of a node have in common. */
+export interface Surroundings {
+  /** The sandbox's IPv4 address. */
+  readonly sandbox: string
+  /** Of the link to the sandbox, bytes. */
+  readonly mtu: number
+  readonly stacks: Stacks
+  readonly vips: readonly VipRange[]
+  /** All of the mesh's addresses, IPv4. */
+  readonly pool: string
+}
+
+/** What one attached container adds. `place`: its namespace; `address`: its IPv4 address in the mesh. */
 export function planAttachment(
   attachment: Attachment,
   place: Place,
   address: string,
-  sandbox: string,
-  mtu: number,
-  stacks: Stacks,
-  vips: readonly VipRange[],
-  pool: string,
+  { sandbox, mtu, stacks, vips, pool }: Surroundings,
 ): KernelObject[] {
   const name = attachmentLink(attachment.id)
   return [

@@ -103,6 +103,7 @@ export function createPlanner(
     const vips = vipRangesOf(settings, stacks)
     const sandbox = sandboxAddress(node.subnet)
 
+    const shared = { sandbox, mtu: settings.mtu, stacks, vips, pool: node.pool }
     const attached = new Map<string, Slice>()
     const nextAttachments = new Map<string, Cached<Attachment>>()
     for (const attachment of mesh.attachments) {
@@ -112,16 +113,7 @@ export function createPlanner(
       const slice =
         before?.value === attachment
           ? before.slice
-          : planAttachment(
-              attachment,
-              containerPlace(attachment.id, attachment.pid),
-              address,
-              sandbox,
-              settings.mtu,
-              stacks,
-              vips,
-              node.pool,
-            )
+          : planAttachment(attachment, containerPlace(attachment.id, attachment.pid), address, shared)
       nextAttachments.set(attachment.id, { value: attachment, slice })
       attached.set(`attachment ${attachment.id}`, slice)
     }

@@ -104,20 +104,24 @@ const stayingHere = ['-s fe80::/10 -j RETURN']
 const alone = { untracked: [], input: [], mark: [], dnat: [], snat: [], forward: [], stamp: [] }
 const withoutVips = { toSandbox: [], between: [], mark: [] }
 
-/**
- * `sandbox`: the sandbox's address in this family, `pool`: all of the mesh's;
- * `membership` null: the only node; `range` null: no VIPs.
- */
-export function planRules(
-  sandbox: string,
-  pool: string,
-  formers: readonly Former[],
-  aliases: readonly AliasOf[],
-  membership: Membership | null,
-  passage: Passage | null,
-  stack: Stack,
-  range: VipRange | null,
-): KernelObject[] {
+/** What the rules of one family depend on. */
+export interface RuleInputs {
+  readonly stack: Stack
+  /** The sandbox's address in this family. */
+  readonly sandbox: string
+  /** All addresses of the mesh in it. */
+  readonly pool: string
+  readonly formers: readonly Former[]
+  readonly aliases: readonly AliasOf[]
+  /** null: the only node. */
+  readonly membership: Membership | null
+  readonly passage: Passage | null
+  /** null: no VIPs. */
+  readonly range: VipRange | null
+}
+
+export function planRules(inputs: RuleInputs): KernelObject[] {
+  const { stack, sandbox, pool, formers, aliases, membership, passage, range } = inputs
   const { family, sets } = stack
   const cluster = membership && passage ? clusterRules(sandbox, membership, stack, passage, pool) : alone
   const vips = range ? vipRules(range, sandbox) : withoutVips
