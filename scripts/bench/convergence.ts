@@ -15,11 +15,9 @@ import { type Outcomes, Requests } from './requests.js'
 
 /**
  * New connections a second to each of the two: what is asked of a container once in a while is seen
- * that late. More of them would take the processor from those that they are to find, so that only
- * one of many is asked for more often.
+ * that late. More of them would take the processor from those that they are to find.
  */
-const rate = 40
-const rateOfMany = 100
+const rate = 100
 /** Most of Docker's time that the mesh may take. */
 const goal = 0.2
 
@@ -37,7 +35,7 @@ class Clients {
   readonly mesh: Outcomes
   readonly docker: Outcomes
 
-  constructor(entry: Node, ports: Ports, rate: number) {
+  constructor(entry: Node, ports: Ports) {
     const to = { to: entry.address, ports: [ports.mesh, ports.docker] }
     this.requests = new Requests({ from: clientOf(entry), ...to, rate, patience })
     this.mesh = this.requests.of(ports.mesh)
@@ -81,7 +79,7 @@ async function startedAt(node: Node, id: string): Promise<number> {
 async function replaced(stage: Stage, stop: Both, failed: Both, start: Both): Promise<void> {
   const [entry, node] = stage.nodes
   const old = await stage.containerOn(node)
-  const clients = new Clients(entry, { mesh: meshPort, docker: dockerPort }, rate)
+  const clients = new Clients(entry, { mesh: meshPort, docker: dockerPort })
   await clients.served(old, 10)
   await node.docker.container(old, 'stop')
   const told = (await eventTime(node, old, 'kill')) - performance.timeOrigin
@@ -107,11 +105,11 @@ async function scaled(stage: Stage, replicas: number, each: Both, all: Both): Pr
   const ports = { mesh: meshPort + 1, docker: dockerPort + 1 }
   await stage.addService('many', ports, { Replicated: { Replicas: 2 } })
   await entry.tasks('many', 2)
-  const before = new Clients(entry, ports, rateOfMany)
+  const before = new Clients(entry, ports)
   await before.served(2, 60)
   await before.stop()
   const former = new Set(before.mesh.served.keys())
-  const clients = new Clients(entry, ports, rateOfMany)
+  const clients = new Clients(entry, ports)
   await entry.docker.scale('many', replicas)
   await clients.served(replicas, 180)
   await clients.stop()
@@ -183,7 +181,7 @@ export async function convergence({ quick }: Options): Promise<Section[]> {
         ...rows('a node’s power is lost → the last request that fails', death),
       ],
       remarks: [
-        `Two nodes, one Swarm, the same containers published by both; ${rate} new connections a second to each of the two (${rateOfMany} while it scales), all through the first node, while the container that it is about is on the second, so that a container of two is seen up to ${(2000 / rate).toFixed(0)} ms late, and one of ${replicas} up to ${((replicas * 1000) / rateOfMany).toFixed(0)} ms. Both nodes, their Engines, agents and the clients share one CPU.`,
+        `Two nodes, one Swarm, the same containers published by both; ${rate} new connections a second to each of the two, all through the first node, while the container that it is about is on the second, so that a container of two is seen up to ${(2000 / rate).toFixed(0)} ms late, and one of ${replicas} up to ${((replicas * 1000) / rate).toFixed(0)} ms. Both nodes, their Engines, agents and the clients share one CPU.`,
         '“runs”: the time at which Docker says that the first process of the container was started (StartedAt); pulling, creating and starting it is the same for both, and is not in these figures. 0: it was served before that time.',
         '“is told to stop”: the stop signal of `docker stop`, by Docker’s event; the server serves for one more second and ends. A connection was sent there if that container answered it or if it failed.',
         '“power is lost”: all that runs on the node ends at once and its link with it; a client gives up after 2 s, the figure is when the last request began that failed.',
