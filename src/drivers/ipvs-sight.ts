@@ -102,7 +102,8 @@ export class IpvsSight {
     // The table does not say either which family a fwmark without destinations is for.
     const isKnown = isSame && observation % rounds !== 0
     const isNews = isKnown ? await this.askShare(connection) : await this.askAll(connection)
-    this.noteTimeouts(timeouts ? { kind: 'timeouts', ...timeouts } : null)
+    const now: TimeoutsObject | null = timeouts ? { kind: 'timeouts', ...timeouts } : null
+    if (!now || !this.timeouts || !sameObject(now, this.timeouts)) this.timeouts = now
     if (isNews || !isKnown || this.last.objects.at(-1) !== this.timeouts) this.tell()
     return this.last
   }
@@ -147,7 +148,7 @@ export class IpvsSight {
     for (const service of services) {
       const key = keyOfVirtualService(service.match)
       const seen = this.seen.get(key)
-      const same = seen && sameService(seen.service, service) ? seen.service : service
+      const same = seen && sameObject(seen.service, service) ? seen.service : service
       const isShown = seen?.shownIn === this.observations && seen.service === same
       if (!isShown || this.isDue(seen)) asked.push(same)
       // In the kernel's order; what is answered takes its place.
@@ -217,12 +218,6 @@ export class IpvsSight {
     return { checksum: shown.length > 0 || keys.length === 0 ? checksum : null, seen: shown }
   }
 
-  private noteTimeouts(now: TimeoutsObject | null): void {
-    const { timeouts: was } = this
-    const isSame = now && was && now.tcp === was.tcp && now.tcpFin === was.tcpFin && now.udp === was.udp
-    if (!isSame) this.timeouts = now
-  }
-
   /** What is told from now on; the same list of objects where each of them is the same. */
   private tell(): void {
     const objects: KernelObject[] = []
@@ -243,10 +238,6 @@ export class IpvsSight {
 
 function used(readings: readonly DestinationReading[]): readonly DestinationReading[] | null {
   return readings.every(reading => reading === unused) ? null : readings
-}
-
-function sameService(some: VirtualServiceObject, other: VirtualServiceObject): boolean {
-  return some.scheduler === other.scheduler && some.persistence === other.persistence
 }
 
 function sameSeen(some: Seen, other: Seen): boolean {

@@ -2,6 +2,7 @@
  * Driver of ipsets and their elements, by netlink. Sets of ours are those whose names
  * begin with `mesh-`; they exist in the host and in the sandbox.
  */
+import { isDeepStrictEqual } from 'node:util'
 import { MeshError, NetlinkError } from '../errors.js'
 import type { Change } from '../kernel/change.js'
 import type { Driver, Places } from '../kernel/driver.js'
@@ -21,7 +22,7 @@ import {
   type SetReading,
   swapSets,
 } from '../netlink/ipset.js'
-import type { Query, Request } from '../netlink/message.js'
+import type { Request } from '../netlink/message.js'
 import { groupByPlace, Outcomes, placeIsGone } from './places.js'
 import { loadModule } from './programs.js'
 import type { Sockets } from './sockets.js'
@@ -103,7 +104,8 @@ function lacksIpset(error: unknown): boolean {
 
 /** What was read of a place last. */
 interface Seen {
-  readonly queries: readonly Query<SetReading | readonly Entry[]>[]
+  /** Of our sets. */
+  readonly names: readonly string[]
   readonly dumped: Dumped<SetReading | readonly Entry[]>
   readonly objects: readonly KernelObject[]
 }
@@ -116,10 +118,13 @@ async function observePlace(
 ): Promise<Seen | null> {
   try {
     return await withIpset(sockets, places, place, async connection => {
-      // A set that is gone by now is an error: then all is read anew.
-      const again = before && (await connection.dumpAgain(before.queries, before.dumped).catch(() => null))
+      // A set that is gone by now is an error.
+      const again = before && (await dump(connection, before.names, before.dumped).catch(() => null))
       if (before && again === before.dumped) return before
-      return readPlace(connection, place)
+      if (before && again && isDeepStrictEqual(ownNames(setsIn(again)), before.names))
+        return seenIn(again, before.names, place)
+      const names = ownNames(await connection.dump(listSets()))
+      return seenIn(await dump(connection, names, null), names, place)
     })
   } catch (error) {
     if (placeIsGone(error)) return null
@@ -127,14 +132,28 @@ async function observePlace(
   }
 }
 
-async function readPlace(connection: NetlinkConnection, place: Place): Promise<Seen> {
-  const names = (await connection.dump(listSets())).map(({ name }) => name)
-  const own = names.filter(name => name.startsWith(setPrefix))
-  const queries = [listSets(), ...own.map(listEntries)]
-  const dumped = await connection.dumpAgain<SetReading | readonly Entry[]>(queries, null)
-  const [sets = [], ...elements] = dumped.answers as [SetReading[], ...(readonly Entry[])[][]]
+/** Asks which sets there are, and for the elements of these. */
+function dump(
+  connection: NetlinkConnection,
+  names: readonly string[],
+  before: Seen['dumped'] | null,
+): Promise<Seen['dumped']> {
+  return connection.dumpAgain<SetReading | readonly Entry[]>([listSets(), ...names.map(listEntries)], before)
+}
+
+function setsIn({ answers }: Seen['dumped']): readonly SetReading[] {
+  return answers[0] as readonly SetReading[]
+}
+
+function ownNames(sets: readonly SetReading[]): string[] {
+  return sets.map(({ name }) => name).filter(name => name.startsWith(setPrefix))
+}
+
+function seenIn(dumped: Seen['dumped'], names: readonly string[], place: Place): Seen {
+  const sets = setsIn(dumped)
+  const [, ...elements] = dumped.answers as (readonly Entry[])[][]
   const objects: KernelObject[] = []
-  for (const [i, name] of own.entries()) {
+  for (const [i, name] of names.entries()) {
     const set = sets.find(each => each.name === name)
     if (!set) continue
     const { type, family, skbinfo } = set
@@ -143,7 +162,7 @@ async function readPlace(connection: NetlinkConnection, place: Place): Promise<S
     for (const { element, mark } of (elements[i] ?? []).flat())
       objects.push({ kind: 'entry', place, set: name, element, mark })
   }
-  return { queries, dumped, objects }
+  return { names, dumped, objects }
 }
 
 /** Elements go in batches; a change of a set is made in between, where it stands. */
