@@ -5,6 +5,7 @@
 import { applyChanges, createDrivers, type DriverOptions } from '../drivers/all.js'
 import type { Driver, Kernel, Observation } from '../kernel/driver.js'
 import type { KernelObject, Kind } from '../kernel/objects.js'
+import { sameItems } from '../model/differences.js'
 
 export function createKernel(options: DriverOptions): Kernel {
   return kernelOf(createDrivers(options))
@@ -12,21 +13,13 @@ export function createKernel(options: DriverOptions): Kernel {
 
 export function kernelOf(drivers: readonly Driver[]): Kernel {
   /** What each driver told last, and all of it together. */
-  let parts: readonly Observation[] = []
-  let whole: Observation = { objects: [] }
-  const together = (now: readonly Observation[]): Observation => {
-    const isSame = now.length === parts.length && now.every(({ objects }, i) => objects === parts[i]!.objects)
-    const readings = now.find(part => part.readings)?.readings
-    if (!isSame) parts = now
-    if (!isSame || readings !== whole.readings)
-      whole = { objects: isSame ? whole.objects : allObjects(now), ...(readings ? { readings } : {}) }
-    return whole
-  }
+  let lists: readonly (readonly KernelObject[])[] = []
+  let objects: readonly KernelObject[] = []
   return {
     async observe(places, signal) {
       const blind = new Map<Kind, Error>()
       const observations = await Promise.all(
-        drivers.map(async driver => {
+        drivers.map(async (driver): Promise<Observation> => {
           try {
             return await driver.observe(places, signal)
           } catch (reason) {
@@ -38,14 +31,14 @@ export function kernelOf(drivers: readonly Driver[]): Kernel {
       )
       // Only now: nobody shall change the kernel while some of them still look.
       if ([...blind.values()].some(error => error === signal?.reason)) throw signal?.reason
-      return { ...together(observations), blind }
+      const now = observations.map(each => each.objects)
+      if (!sameItems(now, lists)) {
+        lists = now
+        objects = now.flat()
+      }
+      const readings = observations.find(each => each.readings)?.readings
+      return { objects, ...(readings ? { readings } : {}), blind }
     },
     apply: (changes, places) => applyChanges(drivers, changes, places),
   }
-}
-
-function allObjects(parts: readonly Observation[]): KernelObject[] {
-  const all: KernelObject[] = []
-  for (const { objects } of parts) for (const object of objects) all.push(object)
-  return all
 }
