@@ -4,6 +4,9 @@
  */
 import { rm, rmdir } from 'node:fs/promises'
 import { dirname } from 'node:path'
+import { createIptablesDriver } from '../drivers/iptables.js'
+import { type Variant, variantsOfMesh } from '../drivers/iptables-variant.js'
+import { Sockets } from '../drivers/sockets.js'
 import { MeshError, reasonOf } from '../errors.js'
 import type { Change } from '../kernel/change.js'
 import { diff } from '../kernel/diff.js'
@@ -12,6 +15,9 @@ import { stateOf } from '../kernel/objects.js'
 import { formersOf } from '../planner/rules.js'
 import { describe } from '../status/describe.js'
 import { isOfLink, restoring } from './former.js'
+import { createKernel } from './kernel.js'
+import { allPlaces } from './places.js'
+import { requireRoot } from './preflight.js'
 
 export interface CleanOptions {
   readonly kernel: Kernel
@@ -45,4 +51,23 @@ export async function cleanHost({ kernel, places, socket }: CleanOptions): Promi
   if (failures.length > 0)
     throw new MeshError('MESH_INTERNAL', `some of the mesh is left on this host: ${failures.join('; ')}`)
   return outcomes.map(({ change }) => describe(change))
+}
+
+/** Throws what one of the removals failed with. */
+async function removeRules(variant: Variant, places: Places): Promise<void> {
+  const driver = createIptablesDriver(variant)
+  const { objects } = await driver.observe(places)
+  for (const { error } of await driver.apply(diff(new Map(), stateOf(objects)), places))
+    if (error) throw error
+}
+
+/** `meshctl clean` without an agent. Returns what was removed, as an operator would type it. */
+export async function cleanWithoutAgent(socket: string): Promise<string[]> {
+  requireRoot()
+  const places = await allPlaces()
+  const [variant = 'legacy', ...others] = await variantsOfMesh(null)
+  // A set can only be destroyed when no rule of either variant uses it.
+  for (const other of others) await removeRules(other, places)
+  const kernel = createKernel({ variant, sockets: new Sockets() })
+  return cleanHost({ kernel, places, socket })
 }

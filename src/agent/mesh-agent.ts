@@ -58,8 +58,6 @@ export interface MeshAgentOptions extends PublisherOptions {
   readonly resync: number
   /** Removes everything of the mesh from the host; returns what, as an operator would type it. */
   readonly cleanHost: () => Promise<string[]>
-  /** Called when the agent has nothing left to do. */
-  readonly exit: () => void
 }
 
 /** Seconds in which every node hears of a change, and Docker's gossip of a task. */
@@ -171,9 +169,7 @@ export class MeshAgent implements Agent {
 
   async clean(): Promise<CleanView> {
     await this.loop.stop()
-    const removed = await this.options.cleanHost()
-    this.options.exit()
-    return { removed }
+    return { removed: await this.options.cleanHost() }
   }
 
   version(): VersionView {

@@ -40,7 +40,7 @@ async function cleaned(socket: string): Promise<CleanView> {
   } catch (error) {
     // An agent that is there but slow would put back what was removed behind its back.
     if (!isAbsent(error)) throw error
-    const { cleanWithoutAgent } = await import('../../agent/run.js')
+    const { cleanWithoutAgent } = await import('../../agent/clean.js')
     return { removed: await cleanWithoutAgent(socket) }
   }
 }
