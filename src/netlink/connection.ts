@@ -8,19 +8,17 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { MeshError, NetlinkError } from '../errors.js'
 import { type AddonError, type ExchangeResult, exchange, isAddonError, openNetlink } from './addon.js'
 import { type Acknowledgement, Batch, type ItemWriter } from './batch.js'
-import { errnoName } from './errno.js'
 import { familyModule, getFamily } from './generic.js'
 import {
-  align,
   decodeAnswer,
   decodeMessages,
   flags,
-  headerLength,
   type Message,
   messageTypes,
   type Query,
   type Request,
 } from './message.js'
+import { failureOf, readValues, withoutSequences } from './replies.js'
 import { traceReply, traceRequest, tracing } from './trace.js'
 
 /** NETLINK_*, linux/netlink.h. */
@@ -357,50 +355,4 @@ export class NetlinkConnection {
       { cause },
     )
   }
-}
-
-/** Answers without what is another number each time; the messages themselves are read by now. */
-function withoutSequences(replies: Buffer): Buffer {
-  for (let at = 0; at + headerLength <= replies.length; ) {
-    const length = replies.readUInt32LE(at)
-    if (length < headerLength) break
-    replies.writeUInt32LE(0, at + 8) // nlmsg_seq
-    at += align(length)
-  }
-  return replies
-}
-
-function failureOf(request: Request, errno: number, kernelMessage: string | null): NetlinkError {
-  return new NetlinkError(request.operation, request.subject, errno, errnoName(errno), kernelMessage)
-}
-
-/**
- * Decodes the data among the answers to a query. An error among them is thrown, or
- * gives null when `passing` says that it will pass.
- */
-function readValues<T>(query: Query<T>, messages: readonly Message[]): T[]
-function readValues<T>(
-  query: Query<T>,
-  messages: readonly Message[],
-  passing: (error: NetlinkError) => boolean,
-): T[] | null
-function readValues<T>(
-  query: Query<T>,
-  messages: readonly Message[],
-  passing?: (error: NetlinkError) => boolean,
-): T[] | null {
-  const values: T[] = []
-  for (const message of messages) {
-    if (message.type === messageTypes.error || message.type === messageTypes.done) {
-      const { errno, kernelMessage } = decodeAnswer(message)
-      if (errno === 0) continue
-      const error = failureOf(query, errno, kernelMessage)
-      if (passing?.(error)) return null
-      throw error
-    }
-    if (message.type < 16) continue // NLMSG_MIN_TYPE: control messages
-    const value = query.decode(message.payload, message.type)
-    if (value !== null) values.push(value)
-  }
-  return values
 }
