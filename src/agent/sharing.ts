@@ -30,13 +30,6 @@ const joinGap = 1000
 /** Throws InputError when settings do not fit together. */
 export function sharingOf(settings: Settings): Sharing {
   if (settings.store === 'embedded') return { store: new EmbeddedStore(settings.state), cluster: null }
-  if (settings.etcdEndpoints.length === 0)
-    throw new InputError(
-      'etcd-endpoints',
-      '',
-      'the store is etcd, but where it answers is not said',
-      'write --etcd-endpoints http://ADDRESS:2379',
-    )
   return openEtcd({
     endpoints: settings.etcdEndpoints,
     tls: { ca: settings.etcdCa, cert: settings.etcdCert, key: settings.etcdKey },

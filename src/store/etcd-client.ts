@@ -297,7 +297,12 @@ async function* linesOf(stream: Readable): AsyncGenerator<string, void> {
 
 function checkOptions({ endpoints, tls, user, passwordFile }: EtcdOptions): void {
   if (endpoints.length === 0)
-    throw new InputError('etcd-endpoints', '', 'the store etcd needs one', 'write --etcd-endpoints URL,…')
+    throw new InputError(
+      'etcd-endpoints',
+      '',
+      'the store is etcd, but where it answers is not said',
+      'write --etcd-endpoints http://ADDRESS:2379',
+    )
   const pair = (one: string | null, other: string | null, field: string, missing: string) => {
     if (one !== null && other === null)
       throw new InputError(field, one, `it is of no use without ${missing}`, `give --${missing} too`)
