@@ -156,18 +156,18 @@ function rows(name: string, { mesh, docker }: Both): Row[] {
 export async function convergence({ quick }: Options): Promise<Section[]> {
   const stage = await Stage.up(() => {}, 2, 1)
   const [stop, failed, start] = [none(), none(), none()]
-  for (let round = 0; round < (quick ? 1 : 6); round++) {
+  for (let round = 0; round < (quick ? 1 : 12); round++) {
     await replaced(stage, stop, failed, start)
     await sleep(1)
   }
   const replicas = quick ? 6 : 20
   const [each, all] = [none(), none()]
-  for (let round = 0; round < (quick ? 1 : 2); round++) {
+  for (let round = 0; round < (quick ? 1 : 4); round++) {
     await scaled(stage, replicas, each, all)
     await stage.nodes[0].docker.removeService('many')
     await stage.clean()
   }
-  const death = await died(stage, quick ? 1 : 2)
+  const death = await died(stage, quick ? 1 : 3)
   return [
     {
       title: 'How long it takes until another node knows: the mesh beside Docker’s ingress',

@@ -29,9 +29,13 @@ export interface ProcessOptions {
 
 const info = z.object({ DockerRootDir: z.string() })
 
-/** Between two looks at whether a container that has just begun listens, milliseconds: growing from the first to the second. */
-const shortestPause = 5
+/**
+ * Between two looks at whether a container that has just begun listens, milliseconds: growing from
+ * the first to the second, so that it is seen late by a small part of the time it took.
+ */
+const shortestPause = 3
 const longestPause = 50
+const growth = 1.2
 
 export class DockerProcesses {
   readonly #view: DockerView
@@ -104,7 +108,7 @@ export class DockerProcesses {
   async #begun(id: string, pid: number): Promise<void> {
     const { proc } = this.#options
     await this.#made(id, pid) // where that came too early, or is under way
-    for (let pause = shortestPause; ; pause = Math.min(pause * 1.5, longestPause)) {
+    for (let pause = shortestPause; ; pause = Math.min(pause * growth, longestPause)) {
       if (this.#closed || !this.#isArriving(id, pid)) return
       if (await listens(pid, proc)) break
       await sleep(pause)
