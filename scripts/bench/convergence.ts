@@ -162,12 +162,12 @@ export async function convergence({ quick }: Options): Promise<Section[]> {
   }
   const replicas = quick ? 6 : 20
   const [each, all] = [none(), none()]
-  for (let round = 0; round < (quick ? 1 : 4); round++) {
+  for (let round = 0; round < (quick ? 1 : 3); round++) {
     await scaled(stage, replicas, each, all)
     await stage.nodes[0].docker.removeService('many')
     await stage.clean()
   }
-  const death = await died(stage, quick ? 1 : 3)
+  const death = await died(stage, quick ? 1 : 2)
   return [
     {
       title: 'How long it takes until another node knows: the mesh beside Docker’s ingress',

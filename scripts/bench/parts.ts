@@ -131,7 +131,7 @@ export const parts: readonly Part[] = [
     name: 'convergence',
     about: "containers that start and stop, scale and a node's death, beside Docker's ingress",
     needs: 'nodes',
-    limit: 900,
+    limit: 1200,
     inQuick: false,
     run: convergence,
   },
