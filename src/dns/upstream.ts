@@ -33,6 +33,8 @@ class Channel {
   private readonly waiting = new Map<number, Waiting>()
   private readonly born = performance.now()
   private asked = 0
+  /** Those that wait to be sent, too. */
+  private underWay = 0
   private isRetired = false
   private isClosed = false
   private notReady: (error: Error) => void = () => {}
@@ -56,19 +58,28 @@ class Channel {
 
   async ask(query: Query, timeout: number): Promise<Buffer> {
     this.asked++
-    await this.ready
+    this.underWay++
+    try {
+      await this.ready
+      return await this.exchange(query, timeout)
+    } finally {
+      this.underWay--
+      this.closeIfOver()
+    }
+  }
+
+  private exchange(query: Query, timeout: number): Promise<Buffer> {
     return new Promise((resolve, reject) => {
       let id = randomInt(0x1_0000)
       while (this.waiting.has(id)) id = randomInt(0x1_0000)
       const done = (result: Buffer | Error) => {
         clearTimeout(timer)
         this.waiting.delete(id)
-        if (this.isRetired && this.waiting.size === 0) this.close()
         if (result instanceof Error) reject(result)
         else resolve(result)
       }
       const timer = setTimeout(() => {
-        this.retire() // it may be bound to an address that the node has no more
+        this.isRetired = true // it may be bound to an address that the node has no more
         done(new Error(`no answer within ${timeout} ms`))
       }, timeout)
       this.waiting.set(id, { query, done, timer })
@@ -79,7 +90,11 @@ class Channel {
   /** Asks nothing more; what is under way may end. */
   retire(): void {
     this.isRetired = true
-    if (this.waiting.size === 0) this.close()
+    this.closeIfOver()
+  }
+
+  private closeIfOver(): void {
+    if (this.isRetired && this.underWay === 0) this.close()
   }
 
   private heard(message: Buffer): void {

@@ -60,6 +60,12 @@ t.test('ports and numbers differ from question to question', async t => {
   t.ok(ids.size >= 58, `${ids.size} numbers`)
 })
 
+t.test('of questions that come in pairs none is lost when a socket has had its share', async t => {
+  const { others, ask } = await stage(t, [always('9.9.9.9'), always('9.9.9.9')])
+  for (let i = 0; i < 1500; i++) await Promise.all([ask(`${i}.example.com`), ask(`${i}.example.org`)])
+  t.equal(others[1]!.asked.length, 0, 'and nobody takes the first resolver for a silent one')
+})
+
 t.test('the next one is asked when one fails, refuses or is silent', async t => {
   for (const script of [rcode(2), rcode(5), silent]) {
     const options = { limit: 100, patience: script === silent ? brief : patience }
