@@ -4,7 +4,7 @@
  * mesh-file.ts and compose.ts; a file that cannot be read or understood leaves the
  * last snapshot in force.
  */
-import { type FSWatcher, watch } from 'node:fs'
+import { type FSWatcher, unwatchFile, watch, watchFile } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { basename, dirname } from 'node:path'
 import { InputError, reasonOf, SourceError } from '../errors.js'
@@ -15,8 +15,8 @@ import type { Source } from './source.js'
 
 /** Editors write in several steps; the file is read once they have been quiet for so long, milliseconds. */
 const settle = 50
-/** How often a file that cannot be watched or read is tried again, milliseconds. */
-const retryGap = 2000
+/** How often the file is looked at, and one that cannot be read or understood is tried again, milliseconds. */
+const lookGap = 2000
 
 /**
  * A service whose ports and VIP are all written out. Throws InputError for one that leaves
@@ -49,6 +49,9 @@ export class FileSource implements Source<ServiceSnapshot> {
   readonly #parse: (text: string, path: string) => Publication[]
   #watcher: FSWatcher | null = null
   #timer: NodeJS.Timeout | null = null
+  #look: (() => void) | null = null
+  /** Counts readings: of two that overlap the later one is right. */
+  #readings = 0
   #stopped = false
 
   /** `parse` throws InputError. */
@@ -63,22 +66,30 @@ export class FileSource implements Source<ServiceSnapshot> {
       if (this.#timer) clearTimeout(this.#timer)
       this.#timer = setTimeout(() => void read(), after)
     }
+    const changed = () => again(settle)
     const read = async () => {
+      const reading = ++this.#readings
+      this.#watch(changed) // first, for what is written while it is read
+      const text = await readFile(this.name, 'utf8').catch((error: unknown) => error as Error)
+      if (this.#stopped || reading !== this.#readings) return
       try {
-        const services = this.#parse(await readFile(this.name, 'utf8'), this.name).map(settled)
-        if (this.#stopped) return
-        listener({ services })
+        if (typeof text !== 'string') throw text
+        listener({ services: this.#parse(text, this.name).map(settled) })
         onTrouble(null)
       } catch (error) {
         onTrouble(new SourceError(this.name, reasonOf(error), { cause: error }))
-        again(retryGap)
+        again(lookGap)
       }
-      this.#watch(() => again(settle))
     }
+    this.#look = changed
+    watchFile(this.name, { interval: lookGap }, changed)
     void read()
   }
 
-  /** The directory is watched, since most programs replace a file rather than write into it. */
+  /**
+   * The directory is watched, since most programs replace a file rather than write into it. That
+   * tells at once, but not of a file behind a link or a mount, nor once the directory is replaced.
+   */
   #watch(onChange: () => void): void {
     if (this.#watcher || this.#stopped) return
     const file = basename(this.name)
@@ -99,6 +110,7 @@ export class FileSource implements Source<ServiceSnapshot> {
   async stop(): Promise<void> {
     this.#stopped = true
     this.#watcher?.close()
+    if (this.#look) unwatchFile(this.name, this.#look)
     if (this.#timer) clearTimeout(this.#timer)
   }
 }
