@@ -102,11 +102,16 @@ export const socketAddress = z.string().transform((text, context) => {
   return z.NEVER
 })
 
+/** Whether other machines cannot reach anybody there: loopback, link-local, multicast, broadcast or no address at all. */
+function isOfOneLink(address: string): boolean {
+  return /^(fe[89ab]|ff|::1?$|0\.|127\.|169\.254\.|(22[4-9]|23\d|2[45]\d)\.)/.test(address)
+}
+
 /** An address of one machine, in its plain form; '' is null. */
 export const nodeAddress = z.string().transform((text, context) => {
   if (text === '') return null
   const address = isIP(text) === 6 ? plainIPv6(text) : isIP(text) === 4 ? text : null
-  if (address !== null && !/^(fe[89ab]|ff)/.test(address)) return address
+  if (address !== null && !isOfOneLink(address)) return address
   const problem = address === null ? 'not an address' : 'not an address that is good beyond one link'
   context.addIssue({ code: 'custom', message: `${problem}; write one, as in 10.0.0.1 or fd00::1` })
   return z.NEVER

@@ -232,10 +232,12 @@ t.test('bad input names the place, the value and the remedy', async t => {
       ['--node-address', 'eth0'],
       '--node-address "eth0": not an address; write one, as in 10.0.0.1 or fd00::1',
     ],
-    [
-      ['--node-address', 'fe80::1'],
-      '--node-address "fe80::1": not an address that is good beyond one link; write one, as in 10.0.0.1 or fd00::1',
-    ],
+    ...['fe80::1', 'ff02::1', '::1', '::', '127.0.0.1', '0.0.0.0', '169.254.3.4', '224.0.0.1'].map(
+      (address): [string[], string] => [
+        ['--node-address', address],
+        `--node-address "${address}": not an address that is good beyond one link; write one, as in 10.0.0.1 or fd00::1`,
+      ],
+    ),
     [['--lease', '0'], '--lease "0": outside 1–600; give a whole number of seconds from 1 to 600'],
     [['--iptables', 'ebtables'], '--iptables "ebtables": not one of the choices; write auto, legacy or nft'],
     [
