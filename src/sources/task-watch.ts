@@ -101,6 +101,7 @@ export class TaskWatch {
 
   async stop(): Promise<void> {
     this.#stopped = true
+    this.#services.clear() // a round ends with the question that it is at
     if (this.#timer) clearTimeout(this.#timer)
     await this.#running
   }
