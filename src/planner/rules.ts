@@ -45,6 +45,12 @@ export function formersOf(objects: Iterable<KernelObject>): Former[] {
 /** No segment of a connection is to be larger than the route can carry, there and back. */
 const clamp = '-p tcp -m tcp --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu'
 
+/**
+ * A segment out of its connection's window belongs to no connection and is not translated: whoever
+ * gets it answers a stranger with a reset, which ends the connection. It is as good as lost.
+ */
+const stray = '-m conntrack --ctstate INVALID'
+
 function aliasRule(sandbox: string, { unit, alias }: AliasOf, stack: Stack): string[] {
   const { protocol } = unit
   if (alias.address !== null && ofFamily(stack, [alias.address]).length === 0) return []
@@ -148,6 +154,7 @@ export function planRules(inputs: RuleInputs): KernelObject[] {
     ]),
     rules('host', 'filter', chains.forward, [
       ...formers.map(remember),
+      `-s ${sandbox}${stack.whole} -i ${meshLink} ${stray} -j DROP`,
       // A link of the host may carry less than those of the mesh, and not everybody who should
       // hear of it does: both sides of a connection are told when it is opened.
       `-i ${meshLink} ${clamp}`,
@@ -156,7 +163,13 @@ export function planRules(inputs: RuleInputs): KernelObject[] {
       ...vips.toSandbox,
       `-o ${meshLink} -m conntrack --ctstate RELATED,ESTABLISHED,DNAT -j ACCEPT`,
     ]),
-    rules('host', 'filter', chains.input, [`-i ${meshLink} -j ACCEPT`, ...cluster.input]),
+    rules('host', 'filter', chains.input, [
+      `-s ${sandbox}${stack.whole} -i ${meshLink} ${stray} -j DROP`,
+      `-i ${meshLink} -j ACCEPT`,
+      `-p tcp ${stray} -m set --match-set ${portSet.tcp} dst -j DROP`,
+      `-p tcp ${stray} -m set --match-set ${sets.bound} dst,dst -j DROP`,
+      ...cluster.input,
+    ]),
     enter('host', 'nat', 'PREROUTING', chains.dnat, '-m addrtype --dst-type LOCAL'),
     enter('host', 'nat', 'OUTPUT', chains.dnat, '-m addrtype --dst-type LOCAL'),
     enter('host', 'nat', 'POSTROUTING', chains.snat),
@@ -196,7 +209,7 @@ export function planRules(inputs: RuleInputs): KernelObject[] {
     // reaching each other around Docker's own isolation of networks.
     rules('mesh', 'filter', chains.forward, [
       '-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT',
-      '-m conntrack --ctstate INVALID -j DROP',
+      `${stray} -j DROP`,
       ...cluster.forward,
       ...vips.between,
       ...refusals('', stack),

@@ -20,7 +20,7 @@ export interface TunnelSettings {
   readonly port: number
 }
 
-function sum(words: Buffer): number {
+export function checksum(words: Buffer): number {
   let total = 0
   for (let i = 0; i < words.length; i += 2) total += (words[i]! << 8) + (words[i + 1] ?? 0)
   while (total > 0xffff) total = (total & 0xffff) + (total >>> 16)
@@ -39,10 +39,10 @@ export function tunnelFrame(from: Party, to: Party, { vni }: TunnelSettings, dam
   udp.writeUInt16BE(9, 2)
   udp.writeUInt16BE(udp.length, 4)
   data.copy(udp, 8)
-  const right = sum(Buffer.concat([Buffer.from([...addresses, 0, 17, 0, udp.length]), udp])) || 0xffff
+  const right = checksum(Buffer.concat([Buffer.from([...addresses, 0, 17, 0, udp.length]), udp])) || 0xffff
   udp.writeUInt16BE(damaged ? right ^ 0x0101 : right, 6)
   const ip = Buffer.from([0x45, 0, 0, 20 + udp.length, 0, 0, 0, 0, 64, 17, 0, 0, ...addresses])
-  ip.writeUInt16BE(sum(ip), 10)
+  ip.writeUInt16BE(checksum(ip), 10)
   const ethernet = Buffer.concat([macOf(to.number), macOf(from.number), Buffer.from([8, 0])])
   const vxlan = Buffer.from([0x88, 0, 0, 0, vni >> 16, (vni >> 8) & 255, vni & 255, 0]) // flags I and G
   return Buffer.concat([vxlan, ethernet, ip, udp])
