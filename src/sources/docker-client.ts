@@ -181,8 +181,8 @@ function statusOf(error: unknown): number | null {
   return typeof status === 'number' ? status : null
 }
 
-/** Says in one sentence what keeps Docker from answering. */
-export function dockerTrouble(error: unknown, socketPath: string): SourceError {
+/** Says in one sentence what keeps Docker from answering; `about` is put before it. */
+export function dockerTrouble(error: unknown, socketPath: string, about = ''): SourceError {
   const code = (error as { code?: unknown }).code
   if (code === 'MESH_SOURCE') return error as SourceError
   const why =
@@ -195,5 +195,5 @@ export function dockerTrouble(error: unknown, socketPath: string): SourceError {
           : code === 'ECONNRESET'
             ? `no answer at ${socketPath}, or not within ${answerTimeout / 1000} s`
             : reasonOf(error)
-  return new SourceError('docker', why, { cause: error })
+  return new SourceError('docker', about + why, { cause: error })
 }

@@ -11,7 +11,7 @@ export interface Inspected {
   readonly container: Container
   /** Number of the signal that `docker stop` sends it. */
   readonly stopSignal: number
-  /** Seconds that `docker stop` waits before SIGKILL; null: Docker's default, 10. */
+  /** Seconds that `docker stop` waits before SIGKILL, Infinity for ever; null: Docker's default, 10. */
   readonly stopTimeout: number | null
   /** Milliseconds since 1970; 0 when it never started. */
   readonly startedAt: number
@@ -58,7 +58,7 @@ export function parseInspect(answer: unknown): Inspected {
       dockerPorts: dockerPortsOf(NetworkSettings.Ports ?? {}),
     },
     stopSignal: signalNumber(Config.StopSignal || 'SIGTERM') ?? constants.signals.SIGTERM,
-    stopTimeout: Config.StopTimeout ?? null,
+    stopTimeout: (Config.StopTimeout ?? 0) < 0 ? Number.POSITIVE_INFINITY : (Config.StopTimeout ?? null),
     startedAt: Number.isNaN(startedAt) || startedAt < 0 ? 0 : startedAt,
   }
 }

@@ -42,16 +42,18 @@ export function parseServices(answer: unknown): SwarmView {
     // Nanoseconds.
     const grace = Spec.TaskTemplate?.ContainerSpec?.StopGracePeriod
     if (grace !== null && grace !== undefined) stopTimeouts.set(Spec.Name, grace / 1e9)
+    const own: typeof ports = []
     const isKnown = (protocol: string, port: number) =>
-      ports.some(each => each.service === Spec.Name && each.port === port && each.protocol === protocol)
+      own.some(each => each.port === port && each.protocol === protocol)
     const take = (list: z.output<typeof portList>, former: boolean) => {
       for (const { Protocol, PublishedPort: port } of list?.Ports ?? []) {
         const protocol = Protocol || 'tcp'
-        if (port && !isKnown(protocol, port)) ports.push({ protocol, port, service: Spec.Name, former })
+        if (port && !isKnown(protocol, port)) own.push({ protocol, port, service: Spec.Name, former })
       }
     }
     take(Endpoint, false)
     take(PreviousSpec?.EndpointSpec, true)
+    ports.push(...own)
   }
   const declarations = services.flatMap(({ Spec }) => parseLabels(Spec.Name, Spec.Labels ?? {}) ?? [])
   return { names: services.map(each => each.Spec.Name), ports, declarations, stopTimeouts }

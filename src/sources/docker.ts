@@ -43,6 +43,9 @@ export interface DockerSourceOptions {
   readonly backoff?: readonly [number, number]
 }
 
+/** What a timer takes at most, milliseconds; one that is to take longer fires at once. */
+const longestTimer = 0x7fff_ffff
+
 /** How far back events are asked for at the start: a `docker stop` under way is among them. Seconds. */
 const lookBack = 120
 
@@ -66,6 +69,9 @@ export function dockerSource(options: DockerSourceOptions = {}): Source<Containe
   /** Counts connections; work for a former one is given up, the list of the next makes good for it. */
   let connections = 0
   let trouble: string | null = null
+  /** What keeps Docker from answering; and containers of which it says nothing, though it answers otherwise. */
+  let away: Error | null = null
+  const untold = new Map<string, Error>()
   const stopping = new AbortController()
   let listener: (snapshot: ContainerSnapshot) => void = () => {}
   let onTrouble: (error: Error | null) => void = () => {}
@@ -94,18 +100,21 @@ export function dockerSource(options: DockerSourceOptions = {}): Source<Containe
         view.settle(Date.now())
         changed()
       },
-      next - Date.now() + 1,
+      Math.min(next - Date.now() + 1, longestTimer),
     )
   }
 
   const inspections = workQueue(parallel, async id => {
     const result = await inspectContainer(client!, id, proc, meshPool, ipv6)
+    const pid = result?.container.pid ?? 0
+    const isOver = pid > 0 && !(await lives(pid))
     // An event came meanwhile: what was read may be older than it, and is read again.
     if (inspections.isWanted(id)) return
     if (result === null) view.remove(id)
     else {
       view.inspected(result, Date.now())
       processes.follow(result.container)
+      if (isOver) view.ended(id, pid) // which Docker does not know yet
     }
     changed()
   })
@@ -120,12 +129,21 @@ export function dockerSource(options: DockerSourceOptions = {}): Source<Containe
     inspect: id => void inspectSurely(id),
   })
 
+  function report(): void {
+    const error = away ?? [...untold.values()][0] ?? null
+    if (trouble === (error?.message ?? null)) return
+    trouble = error?.message ?? null
+    onTrouble(error)
+  }
+
   /** Inspects now; if that fails, again a little later, for as long as it takes. */
   async function inspectSurely(id: string): Promise<void> {
     const born = connections
     while (!stopping.signal.aborted && connections === born) {
       try {
-        return await inspections.want(id)
+        await inspections.want(id)
+        if (untold.delete(id)) report()
+        return
       } catch {
         await sleep(1000, undefined, { signal: stopping.signal }).catch(() => {})
       }
@@ -144,6 +162,21 @@ export function dockerSource(options: DockerSourceOptions = {}): Source<Containe
     else if (inspections.isRunning(event.id)) void inspectSurely(event.id)
   }
 
+  /** Inspects; a container of which nothing is told holds nobody else up. Rejects if that is all of them. */
+  async function inspectAll(ids: readonly string[]): Promise<void> {
+    const born = connections
+    const failed = new Map<string, unknown>()
+    const inspect = (id: string) => inspections.want(id).catch(error => void failed.set(id, error))
+    await Promise.all(ids.map(inspect))
+    if (failed.size > 0 && failed.size === ids.length) throw [...failed.values()][0]
+    if (stopping.signal.aborted || connections !== born) return
+    for (const [id, error] of failed) {
+      untold.set(id, dockerTrouble(error, socketPath, `container ${id.slice(0, 12)}: `))
+      void inspectSurely(id)
+    }
+    report()
+  }
+
   /** Lists; inspects what is new or changed, or everything if `all`. Rejects if Docker does not answer. */
   async function relist(all: boolean): Promise<void> {
     const services = swarm.refresh()
@@ -156,7 +189,7 @@ export function dockerSource(options: DockerSourceOptions = {}): Source<Containe
     }
     // Not in the list: gone, or started since; inspecting tells.
     for (const id of view.ids()) if (!listed.has(id) && !view.isArriving(id)) wanted.push(id)
-    await Promise.all([services, ...wanted.map(id => inspections.want(id))])
+    await Promise.all([services, inspectAll(wanted)])
   }
 
   async function lives(pid: number): Promise<boolean> {
@@ -171,6 +204,7 @@ export function dockerSource(options: DockerSourceOptions = {}): Source<Containe
     client ??= await dockerClient(socketPath, parallel)
     const stream = await client.events(sinceParameter(lastEvent), stopping.signal)
     connections++
+    untold.clear()
     client.info().then(processes.found, () => {}) // without its files what starts is seen a little later
     const opened = BigInt(Date.now()) * 1_000_000n
     const end = new AbortController()
@@ -220,20 +254,17 @@ export function dockerSource(options: DockerSourceOptions = {}): Source<Containe
 
   async function run(): Promise<void> {
     let wait = backoff[0]
-    const report = (error: Error | null) => {
-      if (trouble === (error?.message ?? null)) return
-      trouble = error?.message ?? null
-      onTrouble(error)
-    }
     while (!stopping.signal.aborted) {
       try {
         await connection(() => {
           wait = backoff[0]
-          report(null)
+          away = null
+          report()
         })
       } catch (error) {
         if (stopping.signal.aborted) return
-        report(dockerTrouble(error, socketPath))
+        away = dockerTrouble(error, socketPath)
+        report()
       }
       await sleep(wait, undefined, { signal: stopping.signal }).catch(() => {})
       wait = Math.min(wait * 2, backoff[1])
@@ -252,9 +283,9 @@ export function dockerSource(options: DockerSourceOptions = {}): Source<Containe
       deliver.stop()
       processes.close()
       inspections.clear()
-      await swarm.stop()
       if (settleTimer !== null) clearTimeout(settleTimer)
-      client?.close()
+      client?.close() // nobody waits for answers of a daemon that gives none
+      await swarm.stop()
       await ended
       await Promise.all([inspections.idle(), swarm.idle()])
     },

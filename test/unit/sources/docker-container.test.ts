@@ -88,6 +88,8 @@ t.test('the stop signal and timeout are the container’s own, or Docker’s', a
   t.equal(stopSignal, 3)
   t.equal(stopTimeout, 30)
   t.equal(parseInspect(answer({ Config: { StopSignal: 'nonsense' } })).stopSignal, 15)
+  const patient = parseInspect(answer({ Config: { StopTimeout: -1 } }))
+  t.equal(patient.stopTimeout, Number.POSITIVE_INFINITY, 'docker run --stop-timeout -1: without end')
 })
 
 t.test('a container that never started has no start time', async t => {

@@ -96,6 +96,11 @@ t.test('the stop timeout is the container’s own; a task’s that of its servic
   kill(own, '15', start)
   t.equal(own.settle(start), start + 65 * second)
 
+  const patient = viewOf(inspected('web', { stopTimeout: Number.POSITIVE_INFINITY }))
+  kill(patient, '15', start)
+  patient.settle(start + 86_400 * second)
+  t.equal(web(patient)?.leaving, true, 'for as long as Docker waits')
+
   const task = viewOf(inspected('web', { container: container('web', { labels: swarmTask('shop') }) }))
   task.swarm({ names: ['shop'], ports: [], declarations: [], stopTimeouts: new Map([['shop', 90]]) })
   kill(task, '15', start)

@@ -108,6 +108,32 @@ tap.test('a container that ended is told at once, and dropped when it stays so',
   t.match(snapshots[1]?.containers[0], { state: 'exited', pid: 0, leaving: false })
 })
 
+tap.test('a process that has ended is none, though Docker does not know it yet', async t => {
+  const engine = await engineWith('web')
+  const ended = spawn('true')
+  await new Promise(resolve => ended.once('exit', resolve))
+  engine.run('short', { pid: ended.pid! })
+  const { snapshots, named } = await watching(t, engine)
+  await until(() => snapshots.length > 0)
+  t.match(named('short'), { state: 'exited', pid: 0 })
+  t.match(named('web'), { state: 'running', pid: process.pid })
+})
+
+tap.test('who waits for the end of a container for longer than a timer can does so at rest', async t => {
+  const engine = await engineWith()
+  engine.run('web', { stopTimeout: 40 * 86_400 })
+  const { snapshots, named } = await watching(t, engine)
+  const warnings: string[] = []
+  const warned = ({ name }: Error) => warnings.push(name)
+  process.on('warning', warned)
+  t.teardown(() => process.off('warning', warned))
+  await until(() => snapshots.length > 0)
+  await engine.emit('kill', 'web', { signal: '15' })
+  await until(() => named('web')?.leaving === true)
+  await sleep(20)
+  t.strictSame(warnings, [], 'no TimeoutOverflowWarning: a timer that fires at once')
+})
+
 tap.test('a container being restarted stays known', async t => {
   const engine = await engineWith('web')
   const { named, snapshots } = await watching(t, engine)
@@ -236,9 +262,11 @@ tap.test('where an answer ends half-way it says so, tries again, and says when a
   await until(() => troubles.length > 0)
   t.match(troubles[0], /^docker: GET \/containers\/json.*: the answer ended half-way/)
   t.equal(snapshots.length, 0)
-  engine.endsHalfWay = path => path === `/containers/${idOf('web')}/json`
-  await until(() => troubles.length > 1)
-  t.match(troubles[1], /^docker: GET \/containers\/[0-9a-f]+\/json: the answer ended half-way/)
+  engine.endsHalfWay = path => /^\/containers\/[0-9a-f]+\/json$/.test(path)
+  const wanted = engine.since.length + 2
+  await until(() => engine.since.length > wanted)
+  t.equal(snapshots.length, 0, 'when all are silent, nobody takes it that there are none')
+  t.match(troubles.at(-1), /^docker: GET \/containers\/[0-9a-f]+\/json: the answer ended half-way/)
   engine.services = [{ ID: 'id1', Spec: { Name: 'web' } }]
   engine.endsHalfWay = path => path === '/services' || path === `/containers/${idOf('new')}/json`
   await until(() => troubles.at(-1) === null && snapshots.length > 0)
@@ -251,6 +279,22 @@ tap.test('where an answer ends half-way it says so, tries again, and says when a
   engine.endsHalfWay = () => false
   await until(() => named('new') !== undefined && last().swarmServices.includes('web'))
   t.equal(engine.since.length, streams, 'and of these the stream of events knows nothing')
+})
+
+tap.test('a container of which Docker does not tell holds nobody up, and is told of', async t => {
+  const engine = await engineWith('web', 'stuck')
+  engine.endsHalfWay = path => path === `/containers/${idOf('stuck')}/json`
+  const { snapshots, troubles, last, named } = await watching(t, engine)
+  await until(() => snapshots.length > 0)
+  t.match(last().containers, [{ name: 'web' }])
+  await until(() => troubles.length > 0)
+  t.match(troubles[0], new RegExp(`^docker: .*${idOf('stuck').slice(0, 12)}`))
+  engine.run('new')
+  await engine.emit('start', 'new')
+  await until(() => named('new') !== undefined)
+  engine.endsHalfWay = () => false
+  await until(() => named('stuck') !== undefined && troubles.at(-1) === null)
+  t.equal(engine.since.length, 1, 'all on one connection')
 })
 
 tap.test('a container whose process ends has ended, whatever Docker says or does not', async t => {
