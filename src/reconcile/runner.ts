@@ -110,6 +110,8 @@ export class Runner {
 
   private begin(): void {
     this.timer = null
+    // Exclusive work has begun since the time was set; its end sets another.
+    if (this.running) return
     const { due, pressing } = this.full
     const isPressing = Date.now() >= pressing
     const kind = this.isFastDue && !isPressing ? 'fast' : 'full'

@@ -148,3 +148,27 @@ t.test('exclusive work waits for the pass under way and holds back the next', as
   ;(await second).end(true)
   await runner.stop()
 })
+
+t.test('exclusive work holds back a pass whose time had been set before', async t => {
+  const { runner, passes, next } = controlled({ minGap: 0, resync: 50 })
+  const began = next()
+  runner.start()
+  ;(await began).end(true)
+  await new Promise(resolve => setImmediate(resolve))
+  let release: () => void = () => {}
+  const work = runner.exclusive(
+    () =>
+      new Promise<void>(resolve => {
+        release = resolve
+      }),
+  )
+  await new Promise(resolve => setTimeout(resolve, 150))
+  t.equal(passes.length, 1, 'no pass while the work is under way')
+  const second = next()
+  release()
+  await work
+  t.equal((await second).kind, 'full', 'it is made afterwards')
+  const stopping = runner.stop()
+  ;(await second).end(true)
+  await stopping
+})
