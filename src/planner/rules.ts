@@ -108,7 +108,7 @@ const beginning = { tcp: ' -m tcp --tcp-flags SYN SYN', udp: '' } as const
 const stayingHere = ['-s fe80::/10 -j RETURN']
 
 const alone = { untracked: [], input: [], mark: [], dnat: [], snat: [], forward: [], stamp: [] }
-const withoutVips = { toSandbox: [], between: [], mark: [] }
+const withoutVips = { pool: [], toSandbox: [], between: [], mark: [] }
 
 /** What the rules of one family depend on. */
 export interface RuleInputs {
@@ -160,6 +160,8 @@ export function planRules(inputs: RuleInputs): KernelObject[] {
       `-i ${meshLink} ${clamp}`,
       `-o ${meshLink} ${clamp}`,
       `-i ${meshLink} -j ACCEPT`,
+      // Scopes go by sources, and those of the mesh come from the mesh: what else has one is false.
+      ...[pool, ...vips.pool].map(source => `-s ${source} -o ${meshLink} -j DROP`),
       ...vips.toSandbox,
       `-o ${meshLink} -m conntrack --ctstate RELATED,ESTABLISHED,DNAT -j ACCEPT`,
     ]),

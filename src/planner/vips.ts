@@ -90,6 +90,7 @@ function outOfScope(stack: Stack): string[] {
 /** Rules about VIPs, and endpoints that are called directly, in chains that are there anyway. */
 export function vipRules({ pool, stack }: VipRange, sandbox: string) {
   return {
+    pool: [pool],
     // What is neither a VIP's nor an endpoint's to answer is refused in the sandbox, whose own
     // address stands for published ports and is called by way of those alone.
     toSandbox: [`! -d ${sandbox}${stack.whole} -o ${meshLink} -j ACCEPT`],
