@@ -90,6 +90,11 @@ export function isReachedIn({ family }: Stack, address: string, without6: readon
   return family === 'inet' || !without6.some(subnet => offsetIn(subnet, address) !== null)
 }
 
+/** What a node at this address may do: send into the tunnel. Several records may have one address. */
+export function planSender(address: string): KernelObject[] {
+  return [entry('host', addressSets[familyOf(address)].nodes, address)]
+}
+
 /** The way to one other node, and back to it, in the families in which it is reached. */
 export function planPeer(
   peer: NodeRecord,
@@ -98,7 +103,6 @@ export function planPeer(
 ): KernelObject[] {
   const mac = tunnelMac(peer.number)
   return [
-    entry('host', addressSets[familyOf(peer.address)].nodes, peer.address),
     { kind: 'forwarding', place: 'mesh', link: overlayLink, mac, destination: peer.address },
     ...stacks.flatMap(stack => ways(peer, mac, stack, passages.get(stack)!)),
   ]

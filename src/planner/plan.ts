@@ -14,7 +14,7 @@ import { planAttachment } from './attachment.js'
 import { type BaseNeeds, type PlanSettings, planBase, stacksOfNode } from './base.js'
 import { createDirectPlanner } from './direct.js'
 import { type Passage, passagesOf } from './passage.js'
-import { planPeer, stacksOfPeer, subnetsWithoutIpv6 } from './peers.js'
+import { planPeer, planSender, stacksOfPeer, subnetsWithoutIpv6 } from './peers.js'
 import { ServiceSlices } from './service-slices.js'
 import { emptyLayer, type Layer, layerOf, Plan, type Slice } from './slices.js'
 import type { Stack, Stacks } from './stack.js'
@@ -43,7 +43,8 @@ function sumOf(needs: readonly BaseNeeds[]): BaseNeeds {
 class PeerSlices {
   private peers: readonly NodeRecord[] = []
   private planned = new Map<string, Cached<NodeRecord>>()
-  private readonly sections = new Map<number, Slice>()
+  /** What several of them may have together: an address, where the record of a node that has a new name is left over, and a section. */
+  private common = new Map<string, Slice>()
   /** That of this node. */
   private number = 0
   layer: Layer = emptyLayer
@@ -62,19 +63,24 @@ class PeerSlices {
     const { ipv6 } = this.settings
     const slices = new Map<string, Slice>()
     const planned = new Map<string, Cached<NodeRecord>>()
+    const common = new Map<string, Slice>()
+    const share = (name: string, make: () => Slice) => {
+      const slice = common.get(name) ?? this.common.get(name) ?? make()
+      common.set(name, slice)
+      slices.set(name, slice)
+    }
     for (const peer of peers) {
       const before = this.planned.get(peer.name)
       const slice =
         before?.value === peer ? before.slice : planPeer(peer, stacksOfPeer(peer, stacks, ipv6), passages)
       planned.set(peer.name, { value: peer, slice })
       slices.set(`peer ${peer.name}`, slice)
+      share(`sender ${peer.address}`, () => planSender(peer.address))
       const section = sectionOf(peer.number)
-      if (section === 0) continue
-      const frame =
-        this.sections.get(section) ?? stacks.flatMap(stack => inFamily(wayBackSection(section), stack))
-      this.sections.set(section, frame)
-      slices.set(`way back ${section}`, frame)
+      if (section > 0)
+        share(`way back ${section}`, () => stacks.flatMap(stack => inFamily(wayBackSection(section), stack)))
     }
+    this.common = common
     this.peers = peers
     this.planned = planned
     this.layer = layerOf(slices)

@@ -24,7 +24,7 @@ export function layerOf(slices: ReadonlyMap<string, Slice>): Layer {
 
 export const emptyLayer = layerOf(new Map())
 
-/** Slices by name: `node`, `service NAME`, `direct ADDRESS`, `attachment ID`, `peer NAME`, `way back SECTION`. */
+/** Slices by name: `node`, `service NAME`, `direct ADDRESS`, `attachment ID`, `peer NAME`, `sender ADDRESS`, `way back SECTION`. */
 export class Plan {
   private byName: ReadonlyMap<string, Slice> | null = null
 

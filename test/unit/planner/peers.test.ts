@@ -9,8 +9,11 @@ import {
   subnetsWithoutIpv6,
   tunnelMac,
 } from '../../../src/planner/peers.js'
+import { createPlanner } from '../../../src/planner/plan.js'
+import { changedSlices } from '../../../src/planner/slices.js'
 import { ipv4, type Stack, stacksOf } from '../../../src/planner/stack.js'
 import { describe } from '../../../src/status/describe.js'
+import { planSettings } from '../../helpers/plan-settings.js'
 
 const pool6 = 'fd4d:6573:68::/96'
 const pool = '10.254.0.0/16'
@@ -22,7 +25,6 @@ t.test('a peer is a way there and a way back', async t => {
   t.strictSame(
     planPeer(peer, [ipv4], passages([ipv4])).map(object => describe({ type: 'add', object })),
     [
-      'ipset add mesh-nodes 192.0.2.3',
       'bridge fdb add 02:6d:65:00:00:03 dev mesh-vxlan dst 192.0.2.3 self permanent',
       'ip neighbour add 10.254.2.1 lladdr 02:6d:65:00:00:03 dev mesh-vxlan nud permanent',
       'ip route add 10.254.2.0/24 via 10.254.2.1 dev mesh-vxlan',
@@ -80,4 +82,26 @@ t.test('the number of a node is in its MAC, and is read back from it', async t =
     t.equal(formerNumber(planTunnel(member, [ipv4])), number)
   }
   t.equal(formerNumber([]), null)
+})
+
+t.test('a record that is left over takes nothing along from the node that has its address now', async t => {
+  const planner = createPlanner(planSettings)
+  const planOf = (peers: readonly NodeRecord[]) => {
+    const membership = { number: 1, address: '192.0.2.1', vni: 4097, port: 8473, mtu: 1450, peers }
+    const node = { name: 'node1', subnet: '10.254.0.0/24', pool, addresses: [] }
+    return planner(
+      { services: [], attachments: [] },
+      { ...node, membership: { ...membership, privateNetworks: [] } },
+      () => null,
+    )
+  }
+  const former = { ...peer, name: 'former', number: 70, subnet: '10.254.69.0/24' }
+  const both = planOf([peer, former])
+  const one = planOf([peer])
+  const words = (slices: ReturnType<typeof changedSlices>['gone']) =>
+    slices.flat().map(object => describe({ type: 'add', object }))
+  const { gone, come } = changedSlices(both, one)
+  t.strictSame(words(come), [])
+  t.notOk(words(gone).includes('ipset add mesh-nodes 192.0.2.3'))
+  t.ok(words(changedSlices(one, planOf([])).gone).includes('ipset add mesh-nodes 192.0.2.3'))
 })
