@@ -77,8 +77,10 @@ function rankOfEntry({ place, set }: EntryObject): Rank {
   return place === 'host' ? 'door' : 'entry'
 }
 
+const initial = /^net\.ipv[46]\.conf\.default\./
+
 function rankOfSysctl({ place, name }: SysctlObject): Rank {
-  if (place !== 'host' && name.startsWith('net.ipv6.conf.default.')) return 'initial sysctl'
+  if (place !== 'host' && initial.test(name)) return 'initial sysctl'
   if (name.endsWith('.disable_ipv6')) return 'ipv6 switch'
   return place === 'host' && linkParameter.exec(name)?.[1] !== meshLink ? 'host sysctl' : 'sysctl'
 }

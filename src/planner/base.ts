@@ -119,9 +119,13 @@ function sysctls(settings: PlanSettings): KernelObject[] {
     sysctl('host', `net.ipv4.conf.${meshLink}.route_localnet`, '1'),
     sysctl('mesh', 'net.ipv4.ip_forward', '1'),
     // The sandbox is all routing: a client's address is as good on one link as on the other.
+    // A new namespace begins with what the machine has, which may be strict.
     sysctl('mesh', 'net.ipv4.conf.all.rp_filter', '0'),
     sysctl('mesh', 'net.ipv4.conf.default.rp_filter', '0'),
     sysctl('mesh', `net.ipv4.conf.${uplink}.rp_filter`, '0'),
+    // Its own address, which is on one link, is what containers on all others ask for.
+    sysctl('mesh', 'net.ipv4.conf.all.arp_ignore', '0'),
+    sysctl('mesh', 'net.ipv4.conf.default.arp_ignore', '0'),
     // Hardly anything is for a socket here, so that none is looked for before the route is.
     sysctl('mesh', 'net.ipv4.ip_early_demux', '0'),
     // Traffic to an external endpoint leaves where it came in; that is meant so.

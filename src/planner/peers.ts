@@ -16,7 +16,7 @@ import { offsetIn } from '../model/ipv4.js'
 import type { Membership } from '../model/snapshot.js'
 import { sandboxAddress } from './addresses.js'
 import { addressSets } from './names.js'
-import { entry, route, set } from './objects.js'
+import { entry, route, set, sysctl } from './objects.js'
 import type { Passage } from './passage.js'
 import { ofFamily, type Stack, type Stacks } from './stack.js'
 import { inFamily, wayBackFrame, wayBackRule, wayBackTable } from './way-back.js'
@@ -58,6 +58,8 @@ export function planTunnel(membership: Membership, stacks: Stacks): KernelObject
       mac: tunnelMac(number),
       mtu,
     },
+    // What comes out of it has sources from anywhere (see sysctls in base.ts).
+    sysctl('mesh', `net.ipv4.conf.${overlayLink}.rp_filter`, '0'),
     ...stacks.flatMap(stack => [
       set('mesh', stack.sets.private, 'hash:net', false, stack.family),
       ...ofFamily(stack, privateNetworks).map(network => entry('mesh', stack.sets.private, network)),
