@@ -30,6 +30,7 @@ const aliveForm = z.object({
   address,
   agent: z.string(),
   told: z.boolean().default(true),
+  paused: z.literal(true).optional(),
   ending: z.array(z.string()).default([]),
 })
 const containerForm = z.object({
@@ -49,6 +50,7 @@ const poolForm = z.object({
 export type Place = z.output<typeof placeForm>
 /**
  * `agent`: a random id of the process. `told`: it has said once which containers it has.
+ * `paused`: it has ended, and is to come again.
  * `ending`: containers that Swarm is about to stop, on whichever node.
  */
 export type Alive = Readonly<Omit<z.output<typeof aliveForm>, 'ending'>> & {

@@ -151,7 +151,10 @@ export class EtcdCluster implements Cluster {
     this.#changed = new Set()
     const before = this.#builder.last
     const { name: ownName, renewedAt } = this.#own
-    if (ownName !== null && !this.#replica.entries.has(this.#keys.alive(ownName))) this.#spareOthers()
+    if (ownName !== null && !this.#replica.entries.has(this.#keys.alive(ownName))) {
+      this.#spareOthers()
+      this.#own.missed()
+    }
     // Nothing is known of the own lease since etcd came back.
     const unsure = renewedAt !== null && (this.#replicaTrouble !== null || renewedAt < this.#healedAt)
     const spare = unsure || performance.now() < this.#spareUntil

@@ -15,38 +15,22 @@ import { isDeepStrictEqual } from 'node:util'
 import { reasonOf } from '../errors.js'
 import type { NodeRecord } from '../model/cluster.js'
 import type { Claim, OwnContainer } from './cluster.js'
-import { aliveOf, aliveValue, type ClusterKeys, containerValue } from './cluster-keys.js'
+import { aliveOf, type ClusterKeys, containerValue } from './cluster-keys.js'
 import type { EtcdClient } from './etcd-client.js'
 import { EtcdLease } from './etcd-lease.js'
 import { containerChanges, readContainers, readWritten } from './etcd-own-containers.js'
+import { batch, type OwnPlace, writeInName } from './etcd-own-place.js'
 import { claimPlace, displaced, placeLost } from './etcd-places.js'
 import type { Replica } from './etcd-replica.js'
 import { giveRoleUp, takeRole } from './etcd-roles.js'
-import { type Compare, EtcdError, grpc, type Operation, put, relet, unchanged } from './etcd-wire.js'
+import { EtcdError, grpc, type Operation, relet, unchanged } from './etcd-wire.js'
 import type { Fence } from './store.js'
 import { Turns } from './turns.js'
 
-/** Containers told in one transaction. */
-const batch = 500
 /** After a restart: how long what the former agent told stays without being told again, seconds. */
 const bridge = 10
 /** Between two attempts to tell what could not be told, milliseconds. */
 const retryGap = 300
-
-/** The place this node holds, and what etcd has of it. */
-interface OwnPlace {
-  readonly claim: Claim
-  readonly record: NodeRecord
-  lease: EtcdLease
-  /** Revision of the own `alive` key. */
-  revision: number
-  /** Whether its containers were told once. */
-  told: boolean
-  /** What etcd has of containers that Swarm is about to stop; null: not known. */
-  ending: readonly string[] | null
-  /** Id → value, as etcd has it under the present lease; null: not known. */
-  written: Map<string, string> | null
-}
 
 export interface EtcdOwnNodeOptions {
   readonly client: EtcdClient
@@ -67,6 +51,9 @@ export class EtcdOwnNode {
   readonly #agent = randomUUID()
   readonly #turns = new Turns(retryGap)
   #own: OwnPlace | null = null
+  /** The place that another agent has taken; null: none has. */
+  #displaced: OwnPlace | null = null
+  #isLookedFor = false
   /** What this node has to tell; null: nothing was announced yet. */
   #wanted: Map<string, string> | null = null
   /** Containers that Swarm is about to stop, as far as this node knows. */
@@ -98,6 +85,7 @@ export class EtcdOwnNode {
   join(claim: Claim): Promise<NodeRecord> {
     return this.#turns.next(async () => {
       await this.#own?.lease.release()
+      this.#displaced = null
       const lease = await this.#takeLease()
       try {
         const patience = (this.#options.seconds + 2) * 1000
@@ -116,6 +104,19 @@ export class EtcdOwnNode {
     })
   }
 
+  /** etcd was seen without this node's word that it is alive: its lease ran out, or somebody removed it. */
+  missed(): void {
+    const own = this.#own
+    if (!own || this.#isLookedFor || this.#turns.ended) return
+    this.#isLookedFor = true
+    this.#turns
+      .next(async () => this.#own === own && this.#stillOwn(own))
+      .catch(reasonOf) // etcd is out of reach: seen again when it is not
+      .finally(() => {
+        this.#isLookedFor = false
+      })
+  }
+
   announce(containers: readonly OwnContainer[], ending: readonly string[] = []): Promise<void> {
     this.#ending = ending
     this.#wanted = new Map(containers.map(container => [container.id, containerValue(container)]))
@@ -125,6 +126,7 @@ export class EtcdOwnNode {
   pause(seconds: number): Promise<void> {
     return this.#turns.next(async () => {
       const own = this.#own
+      this.#displaced = null
       if (!own) return
       const { id } = await this.#client.grant(seconds)
       const entries = await readContainers(this.#client, this.#keys, own.record.name)
@@ -139,6 +141,7 @@ export class EtcdOwnNode {
     return this.#turns.next(async () => {
       const own = this.#own
       this.#own = null
+      this.#displaced = null
       await own?.lease.revoke()
     })
   }
@@ -174,28 +177,13 @@ export class EtcdOwnNode {
     const { id } = await this.#client.grant(bridge)
     const operations = entries.map(({ key }) => relet(key, id))
     // Gone in the meantime: announced again soon.
-    await this.#transact(own, operations, own.lease.id).catch(reasonOf)
+    await this.#transact(own, operations).catch(reasonOf)
   }
 
-  /**
-   * Carries out operations as this node, in batches, the last of them renewing the
-   * `alive` key under `lease`. False: another agent has taken the place, or the lease is gone.
-   */
-  async #transact(own: OwnPlace, operations: readonly Operation[], lease: string): Promise<boolean> {
-    const { name, address } = own.record
-    const value = aliveValue({ address, agent: this.#agent, told: own.told, ending: this.#ending })
-    for (let at = 0; at === 0 || at < operations.length; at += batch) {
-      const last = at + batch >= operations.length
-      const some = operations.slice(at, at + batch)
-      const renewed = put(this.#keys.alive(name), value, last ? lease : own.lease.id)
-      const { succeeded, revision } = await this.#client.transact(
-        [unchanged(this.#keys.alive(name), own.revision)],
-        [...some, renewed],
-      )
-      if (!succeeded) return false
-      own.revision = revision
-    }
-    return true
+  /** False: another agent has taken the place, or the lease is gone. */
+  #transact(own: OwnPlace, operations: readonly Operation[], pause: string | null = null): Promise<boolean> {
+    const writer = { client: this.#client, keys: this.#keys, agent: this.#agent }
+    return writeInName(writer, own, operations, { ending: this.#ending, pause })
   }
 
   /** Makes etcd hold what this node has to tell; tries again later where that cannot be done now. */
@@ -209,7 +197,7 @@ export class EtcdOwnNode {
         const ending = this.#ending
         if (operations.length === 0 && own.told && isDeepStrictEqual(own.ending, ending)) return
         own.told = true
-        if (await this.#transact(own, operations, own.lease.id)) {
+        if (await this.#transact(own, operations)) {
           own.written = new Map(wanted)
           own.ending = ending
         } else if (!(await this.#stillOwn(own))) return
@@ -242,8 +230,25 @@ export class EtcdOwnNode {
       own.revision = entry.revision
       return true
     }
-    await this.#giveUp(own, displaced(own.record.name))
+    await this.#yield(own)
     return false
+  }
+
+  /** Another agent has taken the place; when that one is gone, it is this one's again. */
+  async #yield(own: OwnPlace): Promise<void> {
+    await this.#giveUp(own, displaced(own.record.name))
+    this.#displaced = own
+    this.#turns.later(() => this.#comeBack(own))
+  }
+
+  async #comeBack(own: OwnPlace): Promise<void> {
+    if (this.#displaced !== own) return
+    const { entries, trouble } = this.#options.replica
+    if (trouble || entries.has(this.#keys.alive(own.record.name)))
+      return this.#turns.later(() => this.#comeBack(own))
+    this.#displaced = null
+    this.#own = own
+    await this.#regain(own.lease)
   }
 
   /** Back after the lease was lost: containers first, the word that the node is alive last. */
@@ -257,13 +262,16 @@ export class EtcdOwnNode {
       await lost.release()
       own.lease = lease
       own.written = null
-      const absent: Compare = unchanged(this.#keys.alive(name), 0)
+      const alive = await this.#client.get(this.#keys.alive(name))
+      // Its own where an attempt to come back was carried out though no answer came.
+      if (alive && aliveOf(alive)?.agent !== this.#agent) return await this.#yield(own)
+      const standing = unchanged(this.#keys.alive(name), alive?.revision ?? 0)
       // What is announced from here on is written after this, and has to differ from it.
       const wanted = this.#wanted
       const operations = wanted ? await this.#differences(own, wanted) : []
       for (let at = 0; at < operations.length; at += batch) {
-        const { succeeded } = await this.#client.transact([absent], operations.slice(at, at + batch))
-        if (!succeeded) return await this.#giveUp(own, displaced(name))
+        const { succeeded } = await this.#client.transact([standing], operations.slice(at, at + batch))
+        if (!succeeded) return this.#turns.later(() => this.#regain(lease))
       }
       own.told = wanted !== null
       const ending = this.#ending
@@ -275,6 +283,7 @@ export class EtcdOwnNode {
       own.revision = held.revision
       own.ending = ending
       own.written = wanted && new Map(wanted)
+      this.#options.onTrouble(null)
     } catch (error) {
       if (!(error instanceof EtcdError)) return this.#giveUp(own, error as Error)
       const { lease } = own

@@ -82,8 +82,9 @@ function holderOf(keys: ClusterKeys, entries: Entries, { name, address }: Claim)
   for (const [key, entry] of entries) {
     if (!key.startsWith(keys.alives)) continue
     const other = key.slice(keys.alives.length)
-    const there = aliveOf(entry)?.address
-    if (other === name && there !== address)
+    const { address: there, paused } = aliveOf(entry) ?? {}
+    // One that comes again may do so at another address.
+    if (other === name && there !== address && !paused)
       return new InputError(
         'node-name',
         name,
@@ -232,7 +233,7 @@ function unknown(name: string): MeshError {
 export function displaced(name: string): MeshError {
   return new MeshError(
     'MESH_STORE',
-    `another meshd has joined as node ${name}; this one tells nothing any more; end one of the two`,
+    `another meshd has joined as node ${name}; this one tells nothing as long as that one does; end one of the two`,
   )
 }
 

@@ -2,7 +2,7 @@
  * Nodes and containers in a real etcd of three members: places, leases, joins at the same moment.
  */
 import t from 'tap'
-import { put } from '../../src/store/etcd-wire.js'
+import { encode, type Operation, put, remove } from '../../src/store/etcd-wire.js'
 import { claimOf, container, view } from '../helpers/cluster-view.js'
 import { EtcdServers } from '../helpers/etcd.js'
 import { sleep, waitFor } from '../helpers/wait.js'
@@ -10,6 +10,11 @@ import { sleep, waitFor } from '../helpers/wait.js'
 const servers = await EtcdServers.start(t)
 
 const open = (prefix: string) => view(servers, { prefix })
+
+/** As `etcdctl del` removes a range of keys. */
+function removeAll(key: string, end: string): Operation {
+  return { request_delete_range: { key: encode(key), range_end: encode(end) } }
+}
 
 /** Nodes n1, with a container, and n2, which knows of it. */
 async function pair(prefix: string) {
@@ -95,6 +100,17 @@ t.test('a node that comes back has its former number, whatever its address now',
   t.match(two.snapshots.at(-1)?.nodes, [{ name: 'n1', live: false }, { name: 'n2' }])
   const later = open('/again')
   t.match(await later.cluster.join(claimOf('n1', 9)), { number: 1, address: '192.168.77.9' })
+})
+
+t.test('a node that was paused may come back at another address at once', async t => {
+  const one = open('/moved')
+  await one.cluster.join(claimOf('n1', 1))
+  await one.cluster.pause(60)
+  await one.close()
+  const begun = performance.now()
+  const later = open('/moved')
+  t.match(await later.cluster.join(claimOf('n1', 9)), { number: 1, address: '192.168.77.9' })
+  t.ok(performance.now() - begun < 3000, 'it need not wait for the end of the pause')
 })
 
 t.test('a name or an address of another live node is refused, with its reason', async t => {
@@ -220,6 +236,64 @@ t.test('of two agents of one node only the last to join speaks', async t => {
   t.equal(two.containers(), 'n1/new:ready')
   t.equal(two.live(), 'n1')
   t.same(two.troubles.filter(Boolean), [])
+  await two.close()
+  await waitFor(() => one.trouble() === null, 'the place again', 10)
+  await waitFor(() => one.containers() === 'n1/old:ready n1/stale:ready', 'what it had to tell', 5)
+  await one.cluster.announce([container('old')])
+  await waitFor(() => one.containers() === 'n1/old:ready', 'what it has to tell now', 5)
+})
+
+t.test('an agent that was told to end while another one has its place does not come back', async t => {
+  const one = open('/twin2')
+  await one.cluster.join(claimOf('n1', 1))
+  const two = open('/twin2')
+  await two.cluster.join(claimOf('n1', 1))
+  await one.cluster.announce([container('old')]).catch(() => {})
+  await waitFor(() => one.trouble(), 'the complaint', 5)
+  await one.cluster.leave()
+  await two.cluster.leave()
+  await waitFor(() => two.live() === '', 'both to be gone', 5)
+  await sleep(2)
+  t.equal(two.live(), '')
+})
+
+t.test('an etcd that was set back to before the agent joined has it again', async t => {
+  const [one, two] = await pair('/set-back')
+  const client = servers.client()
+  t.teardown(() => client.close())
+  // As a backup has it: the word of an agent of before, whose lease runs once more.
+  const { id } = await client.grant(2)
+  const { value, lease } = (await client.get('/set-back/alive/n1'))!
+  const former = JSON.stringify({ ...JSON.parse(value), agent: 'former' })
+  await client.transact([], [put('/set-back/alive/n1', former, id), remove('/set-back/containers/n1/a')])
+  await client.revoke(lease)
+  await waitFor(() => two.containers() === 'n1/a:ready', 'its containers', 15)
+  await waitFor(() => one.trouble() === null, 'the end of the trouble', 5)
+  t.equal(two.live(), 'n1,n2')
+})
+
+t.test('what somebody removed from etcd is written again, each node with its number', async t => {
+  const [one, two] = await pair('/wiped')
+  await two.cluster.announce([container('b')])
+  await waitFor(() => one.containers() === 'n1/a:ready n2/b:ready', 'both containers', 5)
+  const client = servers.client()
+  t.teardown(() => client.close())
+  await client.transact([], [removeAll('/wiped/', '/wiped0')])
+  const keys = async () => (await client.range('/wiped/', '/wiped0')).keys.map(({ key }) => key.slice(7))
+  const all = [
+    'alive/n1',
+    'alive/n2',
+    'containers/n1/a',
+    'containers/n2/b',
+    'nodes/n1',
+    'nodes/n2',
+    'numbers/00001',
+    'numbers/00002',
+    'pool',
+  ]
+  await waitFor(async () => (await keys()).length === all.length, 'all keys', 10)
+  t.same(await keys(), all)
+  t.match(await open('/wiped').cluster.join(claimOf('n3', 3)), { number: 3 })
 })
 
 t.test('a lease that somebody revoked is taken anew, and all is told again', async t => {
