@@ -16,6 +16,7 @@ import { servicesFromFile } from '../sources/mesh-file.js'
 import { SwarmServices } from '../sources/swarm-service.js'
 import { type Api, serveApi, serveMetrics } from '../status/api.js'
 import { createMetrics } from '../status/metrics.js'
+import { requireAlone } from '../status/socket.js'
 import { cleanHost } from './clean.js'
 import { checkPools, reservedOf, servicesOfFile } from './derived.js'
 import { findGround } from './ground.js'
@@ -34,6 +35,8 @@ import { tunnelMtu } from './underlay.js'
 /** Runs the agent until it is told to end. Throws MeshError when it cannot begin. */
 export async function runAgent(settings: Settings, version: string): Promise<void> {
   const log = pino({ level: settings.logLevel, base: null, timestamp: pino.stdTimeFunctions.isoTime })
+  // Before this one takes the other's place in the cluster.
+  await requireAlone(settings.socket)
   requireRoot()
   takePrecedence()
   await requireIpvs()

@@ -29,6 +29,20 @@ export async function claimSocket(server: Server, path: string): Promise<void> {
   }
 }
 
+/** Throws MESH_UNSUPPORTED where another agent answers: to be known before anything is begun. */
+export async function requireAlone(path: string): Promise<void> {
+  const there = await lstat(path).catch(() => null)
+  // What cannot be told now is told when the socket is claimed.
+  if (there?.isSocket() && (await isAlive(path).catch(() => false))) throw another(path)
+}
+
+function another(path: string): MeshError {
+  return new MeshError(
+    'MESH_UNSUPPORTED',
+    `socket ${path}: another meshd answers there; stop it first, or use --socket for a second one`,
+  )
+}
+
 async function listen(server: Server, path: string): Promise<void> {
   // The path is bound before listen() returns, so nobody ever sees it with another mode.
   const umask = process.umask(0o117)
@@ -56,11 +70,7 @@ async function removeStale(path: string): Promise<void> {
       'MESH_UNSUPPORTED',
       `socket ${path}: something else is there; move it, or use --socket`,
     )
-  if (await isAlive(path))
-    throw new MeshError(
-      'MESH_UNSUPPORTED',
-      `socket ${path}: another meshd answers there; stop it first, or use --socket for a second one`,
-    )
+  if (await isAlive(path)) throw another(path)
   await unlink(path)
 }
 
