@@ -28,6 +28,8 @@ export interface PublishOptions {
    * port to a service leaves its other settings alone.
    */
   readonly given: ReadonlySet<GivenField>
+  /** Aborted when nobody waits any more. */
+  readonly gone: AbortSignal
 }
 
 /** A published port by its number: what identifies it in the mesh. */

@@ -71,10 +71,12 @@ function openRoutes(agent: Agent): Route[] {
       method: 'GET',
       path: '/healthz',
       handle: async () => {
-        const { healthy, troubles } = await agent.status()
-        const text = healthy
-          ? 'healthy\n'
-          : troubles.map(each => `${each.subject}: ${each.message}\n`).join('')
+        const { healthy, troubles, sources } = await agent.status()
+        const reasons = [
+          ...troubles.map(({ subject, message }) => `${subject}: ${message}\n`),
+          ...sources.flatMap(({ name, state }) => (state === 'waiting' ? `${name}: not heard yet\n` : [])),
+        ]
+        const text = healthy ? 'healthy\n' : reasons.join('')
         return { status: healthy ? 200 : 503, contentType: 'text/plain; charset=utf-8', text }
       },
     },
@@ -96,9 +98,9 @@ function routesOf(agent: Agent, onCleaned: () => void): Route[] {
     {
       method: 'POST',
       path: '/v1/services',
-      handle: ({ body }) => {
+      handle: ({ body, gone }) => {
         const { publication, wait, given } = readPublishRequest(body)
-        return agent.publish(publication, { wait, given })
+        return agent.publish(publication, { wait, given, gone })
       },
     },
     {

@@ -11,8 +11,23 @@ import type { PortView, ServiceView } from './views.js'
  * Throws InputError.
  */
 export function parsePortKey(text: string): PortKey {
-  const { protocol, published, target } = parsePortSpec(text)
-  return { protocol, published: published ?? target }
+  const [body = '', ...protocolText] = text.trim().split('/')
+  const isKey = body !== '' && !body.includes(':')
+  try {
+    // A SPEC of one part is a target, which no range can be.
+    const { protocol, published, target } = parsePortSpec(
+      isKey ? [`${body}:${body}`, ...protocolText].join('/') : text,
+    )
+    return { protocol, published: published ?? target }
+  } catch (error) {
+    if (!isKey || !(error instanceof InputError)) throw error
+    throw new InputError(
+      'port',
+      text,
+      error.problem,
+      'write a published port, as in 8888, 53/udp or 8000-8099',
+    )
+  }
 }
 
 /** Text that `parsePortKey` reads back. */

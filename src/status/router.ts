@@ -11,6 +11,8 @@ export interface Request {
   readonly params: Readonly<Record<string, string>>
   /** Parsed JSON; undefined when the request has no body. */
   readonly body: unknown
+  /** Aborted when nobody waits for the answer any more. */
+  readonly gone: AbortSignal
 }
 
 /** Plain text instead of JSON. */
@@ -25,7 +27,7 @@ export interface Route {
   /** `/v1/services/:name`. */
   readonly path: string
   readonly handle: (request: Request) => unknown
-  /** Called once the answer has left. */
+  /** Called once the answer, also of an error, has left, or there is nobody to take it. */
   readonly after?: () => void
 }
 
@@ -49,15 +51,22 @@ const statusByCode: Readonly<Record<ErrorCode, number>> = {
 /** A handler for `http.createServer`. `onDefect` hears of errors nobody meant to throw. */
 export function createHandler(routes: readonly Route[], onDefect: (error: unknown) => void) {
   return (request: IncomingMessage, response: ServerResponse): void => {
-    void answer(routes, request, response).catch(error => {
+    const gone = new AbortController()
+    response.once('close', () => gone.abort())
+    void answer(routes, request, response, gone.signal).catch(error => {
       if (!(error instanceof MeshError)) onDefect(error)
       sendError(response, error)
     })
   }
 }
 
-async function answer(routes: readonly Route[], request: IncomingMessage, response: ServerResponse) {
-  const path = new URL(request.url ?? '/', 'http://mesh').pathname
+async function answer(
+  routes: readonly Route[],
+  request: IncomingMessage,
+  response: ServerResponse,
+  gone: AbortSignal,
+) {
+  const path = pathOf(request.url ?? '/')
   const fitting = routes.flatMap(route => {
     const params = match(route.path, path)
     return params ? [{ route, params }] : []
@@ -72,10 +81,25 @@ async function answer(routes: readonly Route[], request: IncomingMessage, respon
       errorView(new MeshError('MESH_BAD_INPUT', `${path} has no ${request.method}`)),
     )
   }
-  const result = await found.route.handle({ params: found.params, body: await readBody(request) })
-  if (found.route.after) response.once('finish', found.route.after)
+  const { route, params } = found
+  const body = await readBody(request)
+  const result = await carriedOut(route, { params, body, gone }, response)
   if (isText(result)) send(response, result.status, result.contentType, result.text)
   else sendJson(response, 200, result)
+}
+
+async function carriedOut({ handle, after }: Route, request: Request, response: ServerResponse) {
+  try {
+    return await handle(request)
+  } finally {
+    if (after && request.gone.aborted) after()
+    else if (after) response.once('close', after)
+  }
+}
+
+/** Not by URL, to which a name of two dots is a step up. */
+function pathOf(url: string): string {
+  return url.replace(/^[a-z]+:\/\/[^/]*/i, '').replace(/[?#].*$/, '')
 }
 
 /** The values of `:names`, or null when the path is another. */

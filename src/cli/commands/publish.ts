@@ -4,7 +4,7 @@
 import { InputError, MeshError } from '../../errors.js'
 import { parseDuration } from '../../model/duration.js'
 import { type PublishRequest, readPublishRequest } from '../../status/requests.js'
-import { createClient } from '../client.js'
+import { type Client, createClient } from '../client.js'
 import { type Command, example, show, warn } from '../command.js'
 import { type ServiceArguments, serviceOptions, serviceText } from '../service-options.js'
 import { publishedText } from '../text.js'
@@ -76,19 +76,24 @@ container; with --selector or --endpoint it is any name you like.`,
     }
     readPublishRequest(request)
     const timeout = parseDuration(args.timeout, '--timeout', 1, 86_400)
-    const view = await createClient(args.socket)
-      .publish(request, args.wait ? timeout : 60)
-      .catch(error => {
-        if (args.wait && timedOut(error))
-          throw new MeshError(
-            'MESH_SOURCE',
-            `${service} is published, but no endpoint was ready within ${args.timeout}; see meshctl inspect ${service}`,
-          )
-        throw error
-      })
+    const client = createClient(args.socket)
+    const view = await client.publish(request, args.wait ? timeout : 60).catch(async error => {
+      if (args.wait && timedOut(error) && (await isListed(client, service)))
+        throw new MeshError(
+          'MESH_SOURCE',
+          `${service} is published, but no endpoint was ready within ${args.timeout}; see meshctl inspect ${service}`,
+        )
+      throw error
+    })
     warn(view.warnings)
     show(args, view, publishedText(view.service))
   },
+}
+
+/** False too for an agent that does not answer at all. */
+async function isListed(client: Client, service: string): Promise<boolean> {
+  const services = await client.list(5).catch(() => [])
+  return services.some(({ name }) => name === service)
 }
 
 function timedOut(error: unknown): boolean {

@@ -65,6 +65,15 @@ t.test('publish --wait gives up after its timeout and says what is so', async t 
   })
 })
 
+t.test('publish --wait does not say that something is published that may not be', async t => {
+  const { agent, run } = await serve(t)
+  agent.publish = () => new Promise(() => {})
+  t.match(await run('publish', '8888:80', 'web', '--wait', '--timeout', '1s'), {
+    status: 3,
+    stderr: /gave no answer within 1 s; see its log/,
+  })
+})
+
 t.test('unpublish takes the published port, with protocol or as the whole SPEC', async t => {
   const { agent, run } = await serve(t)
   agent.services = [
@@ -80,6 +89,16 @@ t.test('unpublish takes the published port, with protocol or as the whole SPEC',
     status: 0,
     stdout: /"service": null/,
   })
+  const range = { first: 8000, last: 8009 }
+  for (const text of ['8000-8009/udp', '8000-8009:8000-8009/udp']) {
+    agent.services = [
+      aService('game', 1, { ports: [{ protocol: 'udp', published: range, target: range, address: null }] }),
+    ]
+    t.match(await run('unpublish', text, 'game'), {
+      status: 0,
+      stdout: 'game no longer answers on 8000-8009:8000-8009/udp; nothing of it is published any more\n',
+    })
+  }
 })
 
 t.test('apply sends the file as it is, from a path or standard input', async t => {

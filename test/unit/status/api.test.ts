@@ -7,10 +7,12 @@ import { createServer } from 'node:net'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { MeshError, NetlinkError } from '../../../src/errors.js'
+import type { PublishOptions } from '../../../src/status/agent.js'
 import { serveApi, serveMetrics } from '../../../src/status/api.js'
 import { groupId } from '../../../src/status/socket.js'
 import { AgentDouble, aNode, anEndpoint, aStatus } from '../../helpers/agent-double.js'
 import { shortDirectory } from '../../helpers/short-directory.js'
+import { waitFor } from '../../helpers/wait.js'
 
 interface Answer {
   readonly status: number
@@ -158,6 +160,9 @@ t.test('status, plan, version, apply, metrics and health', async t => {
   const troubles = [{ subject: 'docker', message: 'away', since: '2025-01-01T00:00:00Z' }]
   agent.statusView = { ...aStatus, healthy: false, troubles }
   t.match(await ask(socket, 'GET', '/healthz'), { status: 503, text: 'docker: away\n' })
+  const sources = [{ name: 'etcd', state: 'waiting' as const, message: null }]
+  agent.statusView = { ...aStatus, healthy: false, sources }
+  t.match(await ask(socket, 'GET', '/healthz'), { status: 503, text: 'etcd: not heard yet\n' })
 })
 
 t.test('clean answers before the agent goes', async t => {
@@ -165,6 +170,51 @@ t.test('clean answers before the agent goes', async t => {
   t.match((await ask(socket, 'POST', '/v1/clean')).json, { removed: ['ipvsadm -D -f 0x122b8', /./] })
   t.equal(agent.cleaned, 1)
   t.same(defects, ['cleaned'])
+})
+
+t.test('clean is followed by the end of the agent also where it failed, or nobody waits for it', async t => {
+  const { agent, socket, defects } = await serve(t)
+  await ask(socket, 'POST', '/v1/clean', '{')
+  t.same(defects, [], 'nothing was begun')
+  agent.failure = new MeshError('MESH_INTERNAL', 'some of the mesh is left on this host')
+  t.match(await ask(socket, 'POST', '/v1/clean'), { status: 500, json: { error: { message: /is left/ } } })
+  t.same(defects, ['cleaned'])
+
+  let begun = () => {}
+  let end = () => {}
+  const asked = new Promise<void>(resolve => {
+    begun = resolve
+  })
+  agent.clean = () => {
+    begun()
+    return new Promise(resolve => {
+      end = () => resolve({ removed: [] })
+    })
+  }
+  const impatient = request({ socketPath: socket, method: 'POST', path: '/v1/clean', agent: false })
+  impatient.on('error', () => {})
+  impatient.end()
+  await asked
+  const closed = new Promise(resolve => impatient.once('close', resolve))
+  impatient.destroy()
+  await closed
+  end()
+  await waitFor(() => defects.length === 2, 'the end of the agent', 5)
+  t.same(defects, ['cleaned', 'cleaned'])
+})
+
+t.test('a publish that waits hears when nobody waits for it any more', async t => {
+  const { agent, socket } = await serve(t)
+  agent.ready = new Promise(() => {})
+  const body = JSON.stringify({ service: 'web', ports: ['80'], wait: true })
+  const impatient = request({ socketPath: socket, method: 'POST', path: '/v1/services', agent: false })
+  impatient.on('error', () => {})
+  impatient.end(body)
+  await waitFor(() => agent.calls.length === 1, 'the request', 5)
+  const { gone } = agent.calls[0]!.args[1] as PublishOptions
+  t.notOk(gone.aborted)
+  impatient.destroy()
+  await waitFor(() => gone.aborted, 'the news', 5)
 })
 
 t.test('bad input is 400 with field, value and remedy, and reaches no agent', async t => {
@@ -246,6 +296,12 @@ t.test('every code has its HTTP status, and a defect is told to the log', async 
 t.test('paths and methods that are not there', async t => {
   const { socket } = await serve(t)
   t.match(await ask(socket, 'GET', '/nope'), { status: 404, json: { error: { message: /\/nope/ } } })
+  t.match(await ask(socket, 'GET', '//'), {
+    status: 404,
+    json: { error: { message: 'there is nothing at //' } },
+  })
+  t.match((await ask(socket, 'GET', '/v1/services/..')).json.error, { message: /^service "\.\."/ })
+  t.equal((await ask(socket, 'GET', '/v1/version?x=1')).status, 200)
   const wrong = await ask(socket, 'DELETE', '/v1/services')
   t.equal(wrong.status, 405)
   t.equal(wrong.headers.allow, 'GET, POST')

@@ -37,8 +37,10 @@ t.test('a port key is a published port however it is written', async t => {
   t.same(parsePortKey('8888:80'), tcp)
   t.same(parsePortKey('10.0.0.1:8888:80/tcp'), tcp)
   t.same(parsePortKey('8000-8099:8000-8099/udp'), { protocol: 'udp', published: { first: 8000, last: 8099 } })
-  for (const text of ['8888/tcp', '53/udp', '7/sctp']) t.equal(formatPortKey(parsePortKey(text)), text)
-  t.throws(() => parsePortKey('x'), { code: 'MESH_BAD_INPUT' })
+  for (const text of ['8888/tcp', '53/udp', '7/sctp', '8000-8099/udp'])
+    t.equal(formatPortKey(parsePortKey(text)), text)
+  for (const text of ['x', '', '9-8', '80/quic'])
+    t.throws(() => parsePortKey(text), { code: 'MESH_BAD_INPUT', field: 'port', value: text }, text)
 })
 
 t.test(
