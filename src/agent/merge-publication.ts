@@ -36,10 +36,10 @@ export function mergePublication(
   given: ReadonlySet<GivenField>,
 ): Publication {
   if (!former) return publication
-  const added = publication.ports.filter(port => !former.ports.some(each => samePublished(each, port)))
   const kept = former.ports.map(
     (port): PortSpec => publication.ports.find(each => samePublished(each, port)) ?? port,
   )
+  const added = publication.ports.filter(port => !kept.includes(port))
   const endpoints = publication.endpoints.filter(
     endpoint => !former.endpoints.some(each => sameEndpoint(each, endpoint)),
   )

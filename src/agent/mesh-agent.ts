@@ -2,13 +2,14 @@
  * The agent as the API sees it: what people ask for goes to the store (publisher.ts), and
  * this tells what the loop made of it. How the loop is fed and run is in loop.ts and run.ts.
  */
-import { MeshError } from '../errors.js'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { keyOf } from '../kernel/objects.js'
 import { attachmentLink } from '../kernel/ownership.js'
 import { offsetIn } from '../model/ipv4.js'
 import type { Endpoint, MeshService } from '../model/mesh.js'
 import { lengthOf } from '../model/ports.js'
 import type { Publication } from '../model/publication.js'
+import type { Service } from '../model/service.js'
 import type { ServiceFields } from '../model/service-fields.js'
 import { exhaustion, vipsInPool, vipsOf } from '../model/vips.js'
 import { nodeAddress, sandboxAddress } from '../planner/addresses.js'
@@ -44,6 +45,7 @@ import { problemsOf } from './service-problems.js'
 import { serviceView } from './service-view.js'
 
 export interface MeshAgentOptions extends PublisherOptions {
+  readonly loop: Loop
   /** null: this is the only node. */
   readonly cluster: Cluster | null
   readonly version: VersionView
@@ -62,8 +64,6 @@ export interface MeshAgentOptions extends PublisherOptions {
 
 /** Seconds in which every node hears of a change, and Docker's gossip of a task. */
 const hearing = 2
-/** How long `--wait` waits for an endpoint, seconds. */
-const patience = 300
 /** How many repairs `status` shows. */
 const shownRepairs = 20
 
@@ -79,9 +79,9 @@ export class MeshAgent implements Agent {
     this.publisher = new Publisher(options)
   }
 
-  async publish(publication: Publication, { wait, given }: PublishOptions): Promise<PublishView> {
+  async publish(publication: Publication, { wait, given, gone }: PublishOptions): Promise<PublishView> {
     const changed = await this.publisher.publish(publication, { given })
-    if (wait) await this.answering(changed.name)
+    if (wait) await this.answering(changed.service, gone)
     return this.told(changed)
   }
 
@@ -209,22 +209,20 @@ export class MeshAgent implements Agent {
     ]
   }
 
-  private async told({ name, created, warnings }: Changed): Promise<PublishView> {
-    return { service: await this.view(name), created, warnings }
+  private told({ service, created, warnings }: Changed): PublishView {
+    // News of the store may be late, where it has just lost a member.
+    const found = this.named(service.name) ?? { service, endpoints: [], callers: [] }
+    return { service: this.viewOf(found), created, warnings }
   }
 
-  /** Until a ready endpoint of the service is in the kernel. */
-  private async answering(name: string): Promise<void> {
-    const end = Date.now() + patience * 1000
-    for (;;) {
-      const view = await this.view(name)
-      if (view.endpoints.some(({ state }) => state === 'ready')) return
-      if (Date.now() > end)
-        throw new MeshError(
-          'MESH_NOT_FOUND',
-          `service ${name} is published, but no endpoint became ready within ${patience} s; \`meshctl inspect ${name}\` says why`,
-        )
-      await new Promise(resolve => setTimeout(resolve, 100))
+  /** Until a ready endpoint of the service is in the kernel, or nobody waits for it any more. */
+  private async answering({ name }: Service, gone: AbortSignal): Promise<void> {
+    for (let seen = false; !gone.aborted; ) {
+      const found = this.named(name)
+      if (seen && !found) throw this.publisher.notStored(name)
+      seen ||= found !== undefined
+      if (found && this.viewOf(found).endpoints.some(({ state }) => state === 'ready')) return
+      await sleep(100)
     }
   }
 
@@ -236,10 +234,8 @@ export class MeshAgent implements Agent {
     )
   }
 
-  private async view(name: string): Promise<ServiceView> {
-    const service = this.meshServices().find(each => each.service.name === name)
-    if (!service) throw this.publisher.notStored(name)
-    return this.viewOf(service)
+  private named(name: string): MeshService | undefined {
+    return this.meshServices().find(({ service }) => service.name === name)
   }
 
   private viewOf(service: MeshService): ServiceView {

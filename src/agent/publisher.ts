@@ -7,10 +7,10 @@ import { isDeepStrictEqual } from 'node:util'
 import type { Logger } from 'pino'
 import { InputError, MeshError } from '../errors.js'
 import { type PortUse, settlePorts } from '../model/conflicts.js'
-import { resolveName } from '../model/names.js'
+import { standsFor } from '../model/names.js'
 import { formatPort, type PortRange, type PortSpec } from '../model/ports.js'
 import { checkService, type Publication } from '../model/publication.js'
-import type { FixedEndpoint, Service } from '../model/service.js'
+import type { Service } from '../model/service.js'
 import type { ServiceFields } from '../model/service-fields.js'
 import { formatVipPort } from '../model/vip-ports.js'
 import { exhaustion, vipsInPool } from '../model/vips.js'
@@ -20,9 +20,14 @@ import { sameRange } from '../status/find.js'
 import type { ApplyView, RemoveView } from '../status/views.js'
 import type { Loop } from './loop.js'
 import { formerOf, keepChosen, mergePublication, withFields } from './merge-publication.js'
+import { placed, resolved, selectorOf } from './resolve-publication.js'
+import { settleAll } from './settle-all.js'
+
+/** What of the loop it takes. */
+export type PublisherLoop = Pick<Loop, 'collected' | 'store' | 'settled' | 'hasHeardDocker'>
 
 export interface PublisherOptions {
-  readonly loop: Loop
+  readonly loop: PublisherLoop
   readonly portRange: PortRange
   readonly reserved: PortUse['reserved']
   /** null: this mesh has no VIPs. */
@@ -36,7 +41,8 @@ export interface PublisherOptions {
 
 /** A change that was made. */
 export interface Changed {
-  readonly name: string
+  /** As it is stored now. */
+  readonly service: Service
   /** Nothing of the name was stored before. */
   readonly created: boolean
   /** What a person should know though it was done, a sentence each. */
@@ -50,7 +56,7 @@ export function standsWithoutPorts({ vip, vipPorts, endpointMode }: Service): bo
 
 export class Publisher {
   private readonly options: PublisherOptions
-  private readonly loop: Loop
+  private readonly loop: PublisherLoop
 
   constructor(options: PublisherOptions) {
     this.options = options
@@ -59,7 +65,7 @@ export class Publisher {
 
   async publish(publication: Publication, { given }: Pick<PublishOptions, 'given'>): Promise<Changed> {
     const warnings: string[] = []
-    const asked = this.resolved(publication, given.has('selector'), warnings)
+    const asked = resolved(this.loop, publication, warnings, () => !given.has('selector'))
     return this.changeOne(asked, warnings, former => {
       this.refuseDeclared(former, `--label-add mesh.publish=${asked.ports.map(formatPort).join(',')}`)
       return mergePublication(asked, former, given)
@@ -69,7 +75,7 @@ export class Publisher {
   async create(publication: Publication): Promise<Changed> {
     const { name } = publication
     const warnings: string[] = []
-    const asked = this.resolved(publication, publication.selector !== null, warnings)
+    const asked = resolved(this.loop, publication, warnings, () => false)
     return this.changeOne(asked, warnings, former => {
       this.refuseDeclared(former, `--label-add mesh.port=${asked.vipPorts.map(formatVipPort).join(',')}`)
       if (former)
@@ -87,8 +93,8 @@ export class Publisher {
     const warnings: string[] = []
     const stored = this.loop.collected.servicesOf(this.loop.store.name).find(each => each.name === name)
     if (!stored) throw this.notStored(name)
-    const asked = this.placed(withFields(stored, fields))
-    const byName = fields.selector === null ? this.selectorOf(name, warnings, asked) : undefined
+    const asked = placed(this.loop, withFields(stored, fields))
+    const byName = fields.selector === null ? selectorOf(this.loop, asked, warnings) : undefined
     const given = { ...fields, ...(fields.endpoints && { endpoints: asked.endpoints }) }
     return this.changeOne(asked, warnings, former => {
       if (!former) throw this.notStored(name)
@@ -146,30 +152,36 @@ export class Publisher {
 
   /** All services of a file, or none. */
   async apply(publications: readonly Publication[]): Promise<readonly ApplyView[]> {
-    const views: ApplyView[] = []
+    let views: readonly ApplyView[] = []
     const warnings = new Map<string, string[]>(publications.map(each => [each.name, []]))
-    const asked = publications.map(each => this.resolved(each, false, warnings.get(each.name)!))
+    const asked = publications.map(each =>
+      // What the name stood for when it was applied first stays so; what was selected goes with the field.
+      resolved(this.loop, each, warnings.get(each.name)!, former => standsFor(each.name, former)),
+    )
     const use = await this.portUse(asked.flatMap(({ ports }) => ports))
     await this.change(asked, stored => {
-      views.length = 0
-      const settled: Service[] = []
-      for (const publication of asked) {
-        const former = formerOf(stored, publication.name)
-        this.refuseDeclared(former, `--label-add mesh.publish=${publication.ports.map(formatPort).join(',')}`)
-        const others = this.others(stored.filter(each => !settled.some(({ name }) => name === each.name)))
-        const wanted = { ...publication, ports: keepChosen(publication.ports, former) }
-        checkService(wanted)
-        const services = [...others, ...settled]
-        const service = settlePorts(wanted, { ...use, services }, this.options.portRange)
-        settled.push(service)
-        views.push({
-          name: service.name,
+      const formers = new Map(asked.map(({ name }) => [name, formerOf(stored, name)]))
+      const wanted = asked.map(publication => {
+        const { name, ports } = publication
+        const former = formers.get(name)
+        this.refuseDeclared(former, `--label-add mesh.publish=${ports.map(formatPort).join(',')}`)
+        return { ...publication, ports: keepChosen(ports, former) }
+      })
+      wanted.forEach(checkService)
+      const settled = settleAll(wanted, stored, (publication, services) =>
+        settlePorts(publication, { ...use, services: this.others(services) }, this.options.portRange),
+      )
+      views = settled.map((service, i) => {
+        const { name, ports, vip } = service
+        const former = formers.get(name)
+        return {
+          name,
           result: !former ? 'created' : isDeepStrictEqual(former, service) ? 'unchanged' : 'changed',
-          ports: service.ports.map(formatPort),
-          vip: service.vip,
-          warnings: [...(warnings.get(service.name) ?? []), ...this.vipWarnings(wanted, service)],
-        })
-      }
+          ports: ports.map(formatPort),
+          vip,
+          warnings: [...(warnings.get(name) ?? []), ...this.vipWarnings(wanted[i]!, service)],
+        }
+      })
       return settled
     })
     await this.loop.settled()
@@ -196,17 +208,18 @@ export class Publisher {
     const use = await this.portUse(asked.ports)
     let created = false
     let wanted = asked
-    const [service] = await this.change([asked], services => {
+    const [changed] = await this.change([asked], services => {
       const former = formerOf(services, name)
       created = former === undefined
       wanted = wish(former)
       checkService(wanted)
       return [settlePorts(wanted, { ...use, services: this.others(services) }, this.options.portRange)]
     })
-    const lacks = this.vipWarnings(wanted, service!)
+    const service = changed!
+    const lacks = this.vipWarnings(wanted, service)
     for (const reason of lacks) this.options.log.warn({ service: name, reason }, 'service has no VIP')
     await this.loop.settled()
-    return { name, created, warnings: [...warnings, ...lacks] }
+    return { service, created, warnings: [...warnings, ...lacks] }
   }
 
   /** Stores what `settle` makes of the stored services, in place of those of the same names. */
@@ -238,30 +251,6 @@ export class Publisher {
     return [...stored, ...services.filter(({ name }) => origins.get(name) !== this.loop.store.name)]
   }
 
-  /** The publication with the selector that its name stands for at this moment. */
-  private resolved(asked: Publication, selected: boolean, warnings: string[]): Publication {
-    const publication = this.placed(asked)
-    const origin = this.loop.collected.services.origins.get(publication.name)
-    if (origin !== undefined && origin !== this.loop.store.name)
-      throw new InputError('service', publication.name, `it is defined by ${origin}`, 'change it there')
-    const former = this.loop.collected.services.services.find(({ name }) => name === publication.name)
-    if (selected || publication.selector) return publication
-    if (former?.selector) return { ...publication, selector: former.selector }
-    return { ...publication, selector: this.selectorOf(publication.name, warnings, publication) }
-  }
-
-  /** What a name stands for at this moment; null: nothing yet. */
-  private selectorOf(name: string, warnings: string[], { endpoints }: Publication): Publication['selector'] {
-    const selector = resolveName(name, this.loop.collected.containers)
-    if (!selector && endpoints.length === 0)
-      warnings.push(
-        this.loop.hasHeardDocker
-          ? `no Swarm service, compose service or container on this node is called ${name} yet; connections are refused until there is one`
-          : `Docker has not answered yet; connections are refused until it has, and something called ${name} runs`,
-      )
-    return selector
-  }
-
   /** What labels declare is changed there; `change` is how. */
   private refuseDeclared(service: Service | undefined, change: string): void {
     if (service?.declaredBy !== 'swarm' || !this.options.labelsInForce()) return
@@ -272,16 +261,6 @@ export class Publisher {
       'labels of the Swarm service declare it',
       `change it there: docker service update ${change} ${name}`,
     )
-  }
-
-  /** A process of this node has an address by which the other nodes know it too. */
-  private placed(publication: Publication): Publication {
-    const { membership } = this.loop.collected.own
-    const placed = (endpoint: FixedEndpoint) =>
-      membership && endpoint.address.startsWith('127.')
-        ? { ...endpoint, address: membership.address }
-        : endpoint
-    return { ...publication, endpoints: publication.endpoints.map(placed) }
   }
 
   private async portUse(ports: readonly PortSpec[]): Promise<Omit<PortUse, 'services'>> {

@@ -55,6 +55,15 @@ export function resolveName(name: string, snapshot: ContainerSnapshot): Selector
   return null
 }
 
+/** Whether the selector is one that the name stands for, whatever there is of that name now. */
+export function standsFor(name: string, selector: Selector): boolean {
+  const labels = Object.keys(selector)
+  if (labels.length === 1)
+    return selector[swarmServiceLabel] === name || selector[containerNameLabel] === name
+  const { [composeProjectLabel]: project, [composeServiceLabel]: service } = selector
+  return labels.length === 2 && (name === service || name === `${project}/${service}`)
+}
+
 /** Compose projects that have a service `name`, sorted; at most one if `name` is `project/service`. */
 function projectsOf(name: string, containers: readonly Container[]): string[] {
   const slash = name.indexOf('/')

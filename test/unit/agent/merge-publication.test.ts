@@ -24,6 +24,12 @@ t.test('publishing again adds ports and endpoints, and changes no setting that w
   t.equal(mergePublication(asked, undefined, new Set()), asked)
 })
 
+t.test('what is asked for twice is left to be refused, as it is for a new service', async t => {
+  const asked = publicationOf('web', { ports: ports('8888:80', '8888:81') })
+  const merged = mergePublication(asked, serviceWith('8888:80'), new Set())
+  t.strictSame(merged.ports.map(formatPort), ['8888:80/tcp', '8888:81/tcp'])
+})
+
 t.test('publishing again leaves VIP, names and scopes alone, unless they are given', async t => {
   const former = {
     ...serviceWith('8888:80'),

@@ -1,6 +1,6 @@
 import t from 'tap'
 import { InputError } from '../../../src/errors.js'
-import { matchesByName, parseServiceName, resolveName } from '../../../src/model/names.js'
+import { matchesByName, parseServiceName, resolveName, standsFor } from '../../../src/model/names.js'
 import { composeLabels, container, containerSnapshot, swarmTask } from '../../helpers/containers.js'
 
 t.test('names of services are letters, digits and _ . -, with at most one slash', async t => {
@@ -82,4 +82,27 @@ t.test('a container bears the name of its service, its compose service or its ow
   t.notOk(matchesByName(compose, 'blog/web'))
   t.notOk(matchesByName(compose, 'shop'))
   t.notOk(matchesByName(container('x', { labels: composeLabels('shop', 'web', true) }), 'web'))
+})
+
+t.test('a selector that a name stands for is told from one that somebody chose', async t => {
+  const compose = (project: string, service: string) => ({
+    'com.docker.compose.project': project,
+    'com.docker.compose.service': service,
+  })
+  for (const [name, selector] of [
+    ['web', { 'com.docker.swarm.service.name': 'web' }],
+    ['web', { 'mesh.container': 'web' }],
+    ['web', compose('shop', 'web')],
+    ['shop/web', compose('shop', 'web')],
+  ] as const)
+    t.ok(standsFor(name, selector), JSON.stringify(selector))
+  for (const [name, selector] of [
+    ['web', { app: 'web' }],
+    ['web', { 'mesh.container': 'other' }],
+    ['web', { 'mesh.container': 'web', app: 'web' }],
+    ['web', compose('shop', 'api')],
+    ['blog/web', compose('shop', 'web')],
+    ['web', {}],
+  ] as const)
+    t.notOk(standsFor(name, selector), JSON.stringify(selector))
 })
