@@ -4,6 +4,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { InputError, MeshError } from '../errors.js'
 import { type ClusterNode, differencesOfIpv6 } from '../model/cluster.js'
+import { countedOnce } from '../status/counted-once.js'
 import type { NodeView, ServiceView } from '../status/views.js'
 import type { Cluster } from '../store/cluster.js'
 import { announcement } from './announcement.js'
@@ -78,13 +79,13 @@ function notesOn(loop: Loop, node: ClusterNode): string[] {
 /** Active connections by the address they go to, as of the last full pass. */
 function connectionsByAddress(services: readonly ServiceView[]): Map<string, number> {
   const sums = new Map<string, number>()
-  for (const { endpoints } of services)
-    for (const { address, active } of endpoints)
+  for (const service of services)
+    for (const { address, active } of countedOnce(service))
       if (address !== null) sums.set(address, (sums.get(address) ?? 0) + active)
   return sums
 }
 
-/** Returns when this node does as was asked; the others hear of it at the same time. */
+/** Returns when this node does as was asked, or is late in hearing of it; the others hear of it at the same time. */
 export async function drainNode(input: NodesInput, name: string, draining: boolean): Promise<NodeView> {
   const cluster = clusterOf(input, name)
   await cluster.drain(name, draining)
@@ -93,7 +94,7 @@ export async function drainNode(input: NodesInput, name: string, draining: boole
     input.loop.collected.nodes.nodes.some(each => each.name === name && each.draining === draining)
   while (!seen() && performance.now() < end) await sleep(20)
   await input.loop.settled()
-  return viewOf(input, name)
+  return { ...(await viewOf(input, name)), draining }
 }
 
 export async function removeNode(input: NodesInput, name: string): Promise<NodeView> {

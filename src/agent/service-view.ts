@@ -33,17 +33,34 @@ function portView(port: PublishedPort, unit: Unit | undefined): PortView {
   }
 }
 
-function endpointView(endpoint: Endpoint, port: PublishedPort, unit: Unit, input: ViewInput): EndpointView {
+/** All that a published port leads to: a range whose target is another one has a virtual service for each port. */
+function unitsOfPort(units: readonly Unit[], { protocol, published }: PublishedPort): Unit[] {
+  const isOfPort = (port: number) => port >= published.first && port <= published.last
+  return units.filter(
+    unit =>
+      unit.protocol === protocol &&
+      (unit.ports.some(isOfPort) || unit.aliases.some(({ port }) => isOfPort(port))),
+  )
+}
+
+function endpointView(
+  endpoint: Endpoint,
+  port: PublishedPort,
+  units: readonly Unit[],
+  input: ViewInput,
+): EndpointView {
   const part = endpointPart(endpoint, input)
-  const targetPort = endpoint.port ?? unit.targetPort
-  const shares = input.stacks.map(stack => ({
-    stack,
-    match: matchOf(unit, stack.address(input.sandbox), stack.family),
-    port: targetPort,
-  }))
+  const [only, ...more] = units
+  const shares = units.flatMap(unit =>
+    input.stacks.map(stack => ({
+      stack,
+      match: matchOf(unit, stack.address(input.sandbox), stack.family),
+      port: endpoint.port ?? unit.targetPort,
+    })),
+  )
   return {
     ...part,
-    port: targetPort,
+    port: endpoint.port ?? (more.length === 0 ? (only?.targetPort ?? 0) : 0),
     published: `${formatRange(port.published)}/${port.protocol}`,
     ...countOf(endpoint, part.address, shares, input),
   }
@@ -61,8 +78,8 @@ export function serviceView(input: ViewInput): ServiceView {
     origin: input.origin,
     problems: problemsOf(service, input.domain),
     endpoints: service.ports.flatMap(port => {
-      const unit = unitOf(units, port)
-      return unit ? endpoints.map(endpoint => endpointView(endpoint, port, unit, input)) : []
+      const ofPort = unitsOfPort(units, port)
+      return endpoints.map(endpoint => endpointView(endpoint, port, ofPort, input))
     }),
     ...vipPart(input),
   }

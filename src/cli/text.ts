@@ -3,6 +3,7 @@
  */
 import { formatDuration } from '../model/duration.js'
 import { formatSelector } from '../model/selector.js'
+import { countedOnce } from '../status/counted-once.js'
 import type {
   ChangeView,
   EndpointView,
@@ -28,8 +29,8 @@ function portsOf({ ports }: ServiceView): string {
   return ports.map(({ spec }) => spec).join(', ') || '-'
 }
 
-function connectionsOf({ endpoints, vipEndpoints }: ServiceView): number {
-  return [...endpoints, ...vipEndpoints].reduce((sum, { active }) => sum + active, 0)
+function connectionsOf(service: ServiceView): number {
+  return countedOnce(service).reduce((sum, { active }) => sum + active, 0)
 }
 
 export function servicesText(services: readonly ServiceView[]): string {

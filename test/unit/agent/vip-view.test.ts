@@ -8,6 +8,7 @@ import { keyOf } from '../../../src/kernel/objects.js'
 import type { Endpoint } from '../../../src/model/mesh.js'
 import type { Service } from '../../../src/model/service.js'
 import { stacksOf } from '../../../src/planner/stack.js'
+import { matchOf, type Unit, unitsOf } from '../../../src/planner/units.js'
 import { vipRangesOf } from '../../../src/planner/vips.js'
 import { aService } from '../../helpers/services.js'
 
@@ -43,7 +44,18 @@ function reading(
 
 const stacks = stacksOf('10.254.0.0/16', 'fd4d:6573:68::/96')
 
-function view(service: Service, domain: string | null = 'mesh') {
+const vipReadings = new Map([
+  reading(80, 80, 1),
+  reading(80, 80, 1, 'fd4d:6573:68:1::103', 'fd4d:6573:68::3'),
+  reading(8080, 90, 3),
+  reading(81, 81, 7),
+])
+
+function view(
+  service: Service,
+  domain: string | null = 'mesh',
+  readings: ReadonlyMap<string, DestinationReading> = vipReadings,
+) {
   return serviceView({
     service: { service, endpoints: [endpoint], callers: [] },
     origin: 'meshctl',
@@ -53,12 +65,7 @@ function view(service: Service, domain: string | null = 'mesh') {
     stacks,
     passages: new Map(),
     vips: vipRangesOf({ vipPool: '10.253.0.0/16', vipPool6: 'fd4d:6573:68:1::/96' }, stacks),
-    readings: new Map([
-      reading(80, 80, 1),
-      reading(80, 80, 1, 'fd4d:6573:68:1::103', 'fd4d:6573:68::3'),
-      reading(8080, 90, 3),
-      reading(81, 81, 7),
-    ]),
+    readings,
     failureOf: () => null,
   })
 }
@@ -94,6 +101,21 @@ t.test(
     t.equal(shown.endpoints.length, 1, 'published ports are told of as before')
   },
 )
+
+t.test('a range whose target is another one counts the connections to all of its ports', async t => {
+  const ports = [
+    { protocol: 'tcp' as const, published: range(8000, 8001), target: range(90, 91), address: null },
+  ]
+  const [first, second] = unitsOf(aService('web', 1, { ports }))
+  const of = (unit: Unit, active: number) => {
+    const service = matchOf(unit, '10.254.0.1', 'inet')
+    const object = { kind: 'destination' as const, service, address: '10.254.0.3', port: unit.targetPort }
+    const full = { ...object, weight: 5, drainingSince: 0 }
+    return [keyOf(full), { ...full, active, inactive: 1 } as DestinationReading] as const
+  }
+  const shown = view(aService('web', 1, { ports }), 'mesh', new Map([of(first!, 2), of(second!, 3)]))
+  t.match(shown.endpoints, [{ published: '8000-8001/tcp', port: 0, active: 5, inactive: 2 }])
+})
 
 t.test('a service without VIP shows its endpoints by its ports, or by its name', async t => {
   t.match(view(aService('web', 8888)), { vip: null, vipPorts: [], vipEndpoints: [], names: ['web.mesh'] })

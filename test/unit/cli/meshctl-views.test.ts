@@ -35,6 +35,14 @@ t.test('ls is a table for people and JSON for programs', async t => {
   t.match(JSON.parse((await run('ls', '--output=json')).stdout), [{ name: 'a' }, { name: 'shop/web' }])
 })
 
+t.test('ls counts connections once where ports share a virtual service', async t => {
+  const { agent, run } = await serve(t)
+  const [port] = aService('', 8889).ports
+  agent.services = [aService('web', 8888, { ports: [...aService('', 8888).ports, port!] })]
+  agent.endpoints = [anEndpoint(), anEndpoint({ published: '8889/tcp' })]
+  t.match((await run('ls')).stdout, /web .* 1\/1 +rr +2 +meshctl/)
+})
+
 t.test('inspect shows a service by name or port', async t => {
   const { agent, run } = await serve(t)
   agent.services = [aService('shop/web', 8888, { selector: { app: 'web' } })]
