@@ -4,7 +4,7 @@
 import { Resolver } from 'node:dns/promises'
 import { isIP } from 'node:net'
 import type { Argv } from 'yargs'
-import { MeshError, reasonOf } from '../../errors.js'
+import { InputError, MeshError, reasonOf } from '../../errors.js'
 import type { NamesView } from '../../status/views.js'
 import { createClient } from '../client.js'
 import { type Command, example, type Global, show } from '../command.js'
@@ -61,7 +61,10 @@ async function lookUp(text: string, { addresses: [address = ''], domain }: Names
     try {
       return (await asked).map(data => ({ name, type, data }))
     } catch (error) {
-      if (absences.includes((error as NodeJS.ErrnoException).code ?? '')) return []
+      const code = (error as NodeJS.ErrnoException).code ?? ''
+      if (absences.includes(code)) return []
+      if (code === 'EBADNAME')
+        throw new InputError('name', text, 'this is no name in DNS', 'write one as in web or tasks.web')
       throw new MeshError('MESH_UNREACHABLE', `ask the resolver at ${address}: ${reasonOf(error)}`)
     }
   }

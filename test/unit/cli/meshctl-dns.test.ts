@@ -62,4 +62,9 @@ t.test('dns lookup asks the resolver', async t => {
     stderr: 'meshctl: nobody: nothing of that name is to be seen from this node\n',
   })
   t.match(await run('dns', 'lookup', 'nobody', '-o', 'json'), { status: 1, stdout: '[]\n' })
+  t.same(await run('dns', 'lookup', 'a..b'), {
+    status: 2,
+    stdout: '',
+    stderr: 'meshctl: name "a..b": this is no name in DNS; write one as in web or tasks.web\n',
+  })
 })
