@@ -2,16 +2,19 @@
  * What follows from the settings, and from nothing else but the machine's addresses.
  */
 import { networkInterfaces, release } from 'node:os'
+import { dirname } from 'node:path'
 import { checkPool } from '../config/pool.js'
 import type { Settings } from '../config/table.js'
 import type { SysctlObject } from '../kernel/objects.js'
 import { meshLink, sandboxPath } from '../kernel/ownership.js'
 import { subnetOfNode } from '../model/cluster.js'
 import { type ReservedPort, reservedPorts } from '../model/conflicts.js'
+import type { Publication } from '../model/publication.js'
 import { checkVip } from '../model/vips.js'
 import { noNeeds, type PlanSettings, planBase } from '../planner/base.js'
 import type { Former } from '../planner/rules.js'
 import { servicesFromFile } from '../sources/mesh-file.js'
+import { environmentOf } from './compose-environment.js'
 
 /** The node's share of the pool while there is one node only; the configuration has seen that it fits. */
 export function onlySubnet({ pool, nodePrefix }: Settings): string {
@@ -75,9 +78,9 @@ function hostAddresses(): { link: string; address: string }[] {
 }
 
 /** Reads a watched file. It is no store where a VIP could be refused later, so that is done here. */
-export function servicesOfFile(vipPool: string | null): typeof servicesFromFile {
-  return (text, name, environment) => {
-    const publications = servicesFromFile(text, name, environment)
+export function servicesOfFile(vipPool: string | null): (text: string, path: string) => Publication[] {
+  return (text, path) => {
+    const publications = servicesFromFile(text, path, environmentOf(text, dirname(path)))
     for (const { name: service, vip } of publications)
       if (vip !== 'auto' && vip !== 'none') checkVip(vip, vipPool, `services.${service}.vip`)
     return publications

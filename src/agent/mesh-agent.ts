@@ -19,6 +19,7 @@ import { vipRangesOf } from '../planner/vips.js'
 import type { SwarmServices } from '../sources/swarm-service.js'
 import type { Agent, PortKey, PublishOptions } from '../status/agent.js'
 import { viewOf as changeView } from '../status/describe.js'
+import type { ApplyRequest } from '../status/requests.js'
 import type {
   AdoptView,
   ApplyView,
@@ -54,7 +55,7 @@ export interface MeshAgentOptions extends PublisherOptions {
   readonly names: Names
   readonly metrics: () => Promise<string>
   /** Publications of a mesh or compose file. Throws InputError. */
-  readonly parseFile: (text: string, name: string) => Publication[]
+  readonly parseFile: (text: string, name: string, environment: ApplyRequest['environment']) => Publication[]
   readonly swarm: SwarmServices
   /** Seconds between full passes. */
   readonly resync: number
@@ -143,8 +144,8 @@ export class MeshAgent implements Agent {
     return (await this.loop.preview()).map(changeView)
   }
 
-  async applyFile({ text, name }: { text: string; name: string }): Promise<readonly ApplyView[]> {
-    return this.publisher.apply(this.options.parseFile(text, name))
+  async applyFile({ text, name, environment }: ApplyRequest): Promise<readonly ApplyView[]> {
+    return this.publisher.apply(this.options.parseFile(text, name, environment))
   }
 
   names(): NamesView {

@@ -5,6 +5,7 @@
 import type { PortRange, Protocol } from '../model/ports.js'
 import type { Publication } from '../model/publication.js'
 import type { GivenField, ServiceFields } from '../model/service-fields.js'
+import type { ApplyRequest } from './requests.js'
 import type {
   AdoptView,
   ApplyView,
@@ -66,7 +67,7 @@ export interface Agent {
    * Publishes every service of a mesh file or compose file, all or none. `name` is
    * the file's name: it is in errors, and its directory is a compose project's name.
    */
-  applyFile(file: { readonly text: string; readonly name: string }): Promise<readonly ApplyView[]>
+  applyFile(file: ApplyRequest): Promise<readonly ApplyView[]>
   /** Throws MESH_NOT_FOUND where names are off. */
   names(): NamesView
   /** By number. */

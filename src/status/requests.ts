@@ -51,7 +51,12 @@ export type PublishRequest = z.infer<typeof publishRequest>
 const createRequest = serviceRequest.extend({ service: z.string() })
 export type CreateRequest = z.infer<typeof createRequest>
 
-const applyRequest = z.strictObject({ name: z.string().min(1), text: z.string() })
+const applyRequest = z.strictObject({
+  name: z.string().min(1),
+  text: z.string(),
+  /** Values of the variables in the text of a compose file. */
+  environment: z.record(z.string(), z.string()).optional(),
+})
 export type ApplyRequest = z.infer<typeof applyRequest>
 
 const adoptRequest = z.strictObject({ keep: z.boolean().default(false) })

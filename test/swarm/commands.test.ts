@@ -189,7 +189,7 @@ services:
   web:
     image: mesh-test:1
     ports:
-      - "8301:80"
+      - "$WEB_PORT:80"
       - target: 80
         published: 8302
         protocol: tcp
@@ -203,6 +203,7 @@ services:
     image: mesh-test:1
 `
   write(file, text)
+  write('/tmp/shop/.env', 'WEB_PORT=8301\n')
   const applied = await node.meshctlJson<{ name: string; result: string; ports: string[] }[]>(
     'apply',
     '-f',

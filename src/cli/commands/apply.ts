@@ -2,8 +2,9 @@
  * `meshctl apply`: the file's text goes to the agent, which reads it as its own.
  */
 import { readFile } from 'node:fs/promises'
-import { resolve } from 'node:path'
+import { dirname, resolve } from 'node:path'
 import { text as readAll } from 'node:stream/consumers'
+import { environmentOf } from '../../agent/compose-environment.js'
 import { InputError, reasonOf } from '../../errors.js'
 import { createClient } from '../client.js'
 import { type Command, example, show, warn } from '../command.js'
@@ -35,7 +36,8 @@ export const apply: Command<Arguments> = {
     const text = await reading.catch(error => {
       throw new InputError('--file', args.file, reasonOf(error), 'name a file that can be read')
     })
-    const results = await createClient(args.socket).apply({ name, text })
+    const environment = environmentOf(text, fromInput ? process.cwd() : dirname(name))
+    const results = await createClient(args.socket).apply({ name, text, environment })
     warn(results.flatMap(each => each.warnings))
     const rows = results.map(each => [each.name, each.result, each.ports.join(', ') || '-', each.vip ?? '-'])
     show(

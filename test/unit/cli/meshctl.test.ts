@@ -114,10 +114,14 @@ t.test('apply sends the file as it is, from a path or standard input', async t =
     ].join('\n'),
     stderr: '',
   })
-  t.same(agent.calls.at(-1)?.args, [{ name: file, text: 'a\nb\n' }])
+  t.same(agent.calls.at(-1)?.args, [{ name: file, text: 'a\nb\n', environment: {} }])
   const piped = await runProgram('meshctl', ['apply', '--file', '-'], { MESH_SOCKET: socket }, 'c\n')
   t.match(piped, { status: 0, stdout: /c +created/ })
   t.match(agent.calls.at(-1)?.args, [{ name: 'standard input', text: 'c\n' }])
+  const directory = t.testdir({ '.env': 'TARGET=80\nPORT=1\nSECRET=x\n', 'compose.yaml': '$PORT:$TARGET\n' })
+  const compose = join(directory, 'compose.yaml')
+  await runProgram('meshctl', ['apply', '-f', compose], { MESH_SOCKET: socket, PORT: '8080' })
+  t.match(agent.calls.at(-1)?.args, [{ environment: { PORT: '8080', TARGET: '80' } }])
   t.match(await run('apply', '-f', '/nope.yaml'), {
     status: 2,
     stderr: /^meshctl: --file "\/nope\.yaml": ENOENT/,
