@@ -212,14 +212,15 @@ export async function giveBack(client: EtcdClient, keys: ClusterKeys, name: stri
   for (;;) {
     const entry = await client.get(keys.node(name))
     if (!entry) throw unknown(name)
-    if (await client.get(keys.alive(name)))
+    const alive = await client.get(keys.alive(name))
+    if (alive && !aliveOf(alive)?.paused)
       throw new InputError('node', name, 'its agent is running', 'stop meshd there first')
     const place = placeOf(entry)
     const number = place ? keys.number(place.number) : null
     const held = number === null ? null : await client.get(number)
     const { succeeded } = await client.transact(
-      [unchanged(entry.key, entry.revision), unchanged(keys.alive(name), 0)],
-      [remove(entry.key), ...(held?.value === name ? [remove(held.key)] : [])],
+      [unchanged(entry.key, entry.revision), unchanged(keys.alive(name), alive?.revision ?? 0)],
+      [entry, held?.value === name ? held : null, alive].flatMap(each => (each ? remove(each.key) : [])),
     )
     if (succeeded) return
   }
