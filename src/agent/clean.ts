@@ -63,7 +63,7 @@ async function removeRules(variant: Variant, places: Places): Promise<void> {
 
 /** `meshctl clean` without an agent. Returns what was removed, as an operator would type it. */
 export async function cleanWithoutAgent(socket: string): Promise<string[]> {
-  requireRoot()
+  requireRoot('meshctl clean')
   const places = await allPlaces()
   const [variant = 'legacy', ...others] = await variantsOfMesh(null)
   // A set can only be destroyed when no rule of either variant uses it.

@@ -99,9 +99,8 @@ export class MeshAgent implements Agent {
   }
 
   async unpublish(port: PortKey, name: string): Promise<UnpublishView> {
-    const removed = await this.publisher.unpublish(port, name)
-    const left = (await this.list()).find(each => each.name === name)
-    return { name, removed, service: left ?? null }
+    const { removed, left } = await this.publisher.unpublish(port, name)
+    return { name, removed, service: left && this.stored(left) }
   }
 
   adopt(name: string, { keep }: { readonly keep: boolean }): Promise<AdoptView> {
@@ -211,9 +210,13 @@ export class MeshAgent implements Agent {
   }
 
   private told({ service, created, warnings }: Changed): PublishView {
-    // News of the store may be late, where it has just lost a member.
-    const found = this.named(service.name) ?? { service, endpoints: [], callers: [] }
-    return { service: this.viewOf(found), created, warnings }
+    return { service: this.stored(service), created, warnings }
+  }
+
+  /** A service as it is stored now, of which the store's own news may be late. */
+  private stored(service: Service): ServiceView {
+    const { endpoints = [], callers = [] } = this.named(service.name) ?? {}
+    return this.viewOf({ service, endpoints, callers })
   }
 
   /** Until a ready endpoint of the service is in the kernel, or nobody waits for it any more. */

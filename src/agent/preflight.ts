@@ -12,11 +12,11 @@ import { formatPort } from '../model/ports.js'
 import type { Publication } from '../model/publication.js'
 
 /** Throws MESH_UNSUPPORTED unless this process, and its container if it is in one, may do what an agent does. */
-export function requireRoot(): void {
+export function requireRoot(program = 'meshd'): void {
   if (process.getuid?.() !== 0)
     throw new MeshError(
       'MESH_UNSUPPORTED',
-      `meshd runs as user ${process.getuid?.()}, but changing the kernel's network needs root; start it with sudo, or as a privileged container`,
+      `${program} runs as user ${process.getuid?.()}, but changing the kernel's network needs root; start it with sudo, or as a privileged container`,
     )
   const lacking = inContainer() ? lackingOptions() : []
   if (lacking.length > 0)

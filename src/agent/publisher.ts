@@ -49,6 +49,14 @@ export interface Changed {
   readonly warnings: readonly string[]
 }
 
+/** A port that was taken away. */
+export interface Unpublished {
+  /** As `8888:80/tcp`. */
+  readonly removed: readonly string[]
+  /** What is stored of the service now; null: nothing. */
+  readonly left: Service | null
+}
+
 /** Whether a service is one without a published port. */
 export function standsWithoutPorts({ vip, vipPorts, endpointMode }: Service): boolean {
   return endpointMode === 'dnsrr' || (vip !== null && vipPorts.length > 0)
@@ -124,9 +132,9 @@ export class Publisher {
     return { name, vip: removed!.vip, removed: removed!.ports.map(formatPort) }
   }
 
-  /** Returns the ports that are gone; the service goes with the last, unless it stands without. */
-  async unpublish(port: PortKey, name: string): Promise<string[]> {
-    const removed: string[] = []
+  /** Tells the ports that are gone; the service goes with the last, unless it stands without. */
+  async unpublish(port: PortKey, name: string): Promise<Unpublished> {
+    let unpublished: Unpublished = { removed: [], left: null }
     await this.loop.store.update(services => {
       const service = services.find(each => each.name === name)
       if (!service) throw this.notStored(name)
@@ -141,13 +149,14 @@ export class Publisher {
             ? `service ${name} publishes no port`
             : `service ${name} does not publish that port; it publishes ${service.ports.map(formatPort).join(', ')}`,
         )
-      removed.splice(0, removed.length, formatPort(going))
       const left = { ...service, ports: service.ports.filter(each => each !== going) }
+      const stays = left.ports.length > 0 || standsWithoutPorts(left)
+      unpublished = { removed: [formatPort(going)], left: stays ? left : null }
       const rest = services.filter(each => each !== service)
-      return left.ports.length > 0 || standsWithoutPorts(left) ? [...rest, left] : rest
+      return stays ? [...rest, left] : rest
     })
     await this.loop.settled()
-    return removed
+    return unpublished
   }
 
   /** All services of a file, or none. */

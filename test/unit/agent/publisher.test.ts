@@ -94,3 +94,20 @@ t.test('a port that is asked for twice is refused, of a service that is there as
   await t.rejects(publisher.publish(twice, nothingGiven), refused)
   t.same(await stored(), ['web 18801:80/tcp'])
 })
+
+t.test('a service goes with its last port, unless it has ports of its VIP', async t => {
+  const { publisher, stored } = await publisherOf(t, 'web')
+  const key = (port: number) => ({ protocol: 'tcp' as const, published: { first: port, last: port } })
+  await publisher.publish(asked('web', '18801:80', '18802:80'), nothingGiven)
+  t.match(await publisher.unpublish(key(18801), 'web'), {
+    removed: ['18801:80/tcp'],
+    left: { name: 'web', ports: [{ published: { first: 18802 } }] },
+  })
+  t.same(await publisher.unpublish(key(18802), 'web'), { removed: ['18802:80/tcp'], left: null })
+  t.same(await stored(), [])
+  const range = { first: 80, last: 80 }
+  await publisher.create({ ...asked('web'), vipPorts: [{ protocol: 'tcp', port: range, target: range }] })
+  await publisher.publish(asked('web', '18801:80'), nothingGiven)
+  t.match(await publisher.unpublish(key(18801), 'web'), { left: { name: 'web', ports: [] } })
+  t.same(await stored(), ['web '])
+})
