@@ -15,6 +15,9 @@ export type Command<Own = object> = CommandModule<Global, Global & Own>
 /** The options and arguments that may come more than once. */
 export const repeatable = ['endpoint', 'port', 'weight', 'alias', 'scope', 'SPEC-SERVICE', '_']
 
+/** Options that are there or not; the parser would take any value of theirs but `true` for `false`. */
+export const switches = ['wait', 'keep', 'undo', 'force', 'yes']
+
 export const defaultSocket = settings.socket.fallback
 
 /** Prints a result: `text` for people, `view` for programs. */

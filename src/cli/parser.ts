@@ -4,7 +4,7 @@
  */
 import yargs, { type Argv } from 'yargs'
 import { InputError, reasonOf } from '../errors.js'
-import { defaultSocket, repeatable } from './command.js'
+import { defaultSocket, repeatable, switches } from './command.js'
 import { adopt, release } from './commands/adopt.js'
 import { apply } from './commands/apply.js'
 import { clean } from './commands/clean.js'
@@ -48,8 +48,19 @@ function refuseRepeated(argv: Record<string, unknown>): void {
       throw new InputError(`--${name}`, value.join(' '), 'it is given twice', 'give it once')
 }
 
+/** `--undo=yes` asks for what it does not say. */
+function refuseValues(args: readonly string[]): void {
+  for (const arg of args) {
+    if (arg === '--') return
+    const [, option = '', name = '', value = ''] = /^(--?([a-z-]+))=(.*)$/s.exec(arg) ?? []
+    if (switches.includes(name) && value !== 'true' && value !== 'false')
+      throw new InputError(option, value, 'it takes no value', `write ${option}, or leave it out`)
+  }
+}
+
 /** Runs the command that `args` ask for; rejects with its error. */
 export async function run(args: readonly string[]): Promise<void> {
+  refuseValues(args)
   await createParser(args).parseAsync() // which may also throw at once; here that is a rejection too
 }
 

@@ -45,6 +45,8 @@ t.test('bad input is exit status 2, one line with field, value and remedy, and a
     [['publish', '8888:80', 'web', '--drain'], /option "--drain": its value is missing/],
     [['unpublish', '8888'], /arguments "8888[^"]*": there are too few; see meshctl unpublish --help/],
     [['unpublish', 'x', 'web'], /port "x"/],
+    [['publish', '8888:80', 'web', '--wait=maybe'], /--wait "maybe": it takes no value; write --wait/],
+    [['node', 'drain', 'node2', '--undo=yes'], /--undo "yes"/],
     [['inspect'], /see meshctl inspect --help/],
     [['ls', '--colour'], /option "--colour": there is no such option; see meshctl ls --help/],
     [['ls', 'all'], /argument "all": ls takes no such argument/],
