@@ -199,7 +199,7 @@ export class DockerView {
     let next: number | null = null
     for (const [id, entry] of this.#containers) {
       if (!entry.container.leaving) continue
-      const end = this.#leavesUntil(entry)
+      const end = this.#leavesUntil(entry, now)
       if (end <= now) this.#change(id, { leaving: false })
       else next = Math.min(next ?? end, end)
     }
@@ -250,20 +250,22 @@ export class DockerView {
   }
 
   #isLeaving(entry: Inspected, now: number): boolean {
-    return this.#leavesUntil(entry) > now
+    return this.#leavesUntil(entry, now) > now
   }
 
   /** When a container that was told to end must be taken for one that stays; 0 if it was not told. */
-  #leavesUntil({ container, stopSignal, stopTimeout, startedAt }: Inspected): number {
+  #leavesUntil({ container, stopSignal, stopTimeout, startedAt }: Inspected, now: number): number {
     const service = container.labels[swarmServiceLabel]
     const grace =
       service === undefined
         ? (stopTimeout ?? defaultStopTimeout)
         : (this.#swarm?.stopTimeouts.get(service) ?? taskStopTimeout)
+    // The clock was set back since: there is no telling which signals are older.
+    const started = startedAt > now ? 0 : startedAt
     let end = 0
     for (const [signal, sent] of this.#signals.get(container.id) ?? []) {
       const ending = signal === sigkill || signal === sigterm || signal === stopSignal
-      if (ending && sent >= startedAt) end = Math.max(end, sent + (grace + stopMargin) * 1000)
+      if (ending && sent >= started) end = Math.max(end, sent + (grace + stopMargin) * 1000)
     }
     return end
   }

@@ -132,6 +132,12 @@ t.test('a signal to a container not inspected yet is remembered, one before its 
   t.equal(web(later)?.leaving, false)
 })
 
+t.test('a signal counts, too, when the clock was set back since the container started', async t => {
+  const view = viewOf(inspected('web'))
+  kill(view, '15', start - 3600 * second)
+  t.equal(web(view)?.leaving, true)
+})
+
 t.test('events say what must be inspected', async t => {
   const view = viewOf(inspected('web'))
   const none = { inspect: null, swarm: false }
