@@ -5,6 +5,7 @@ import { isDeepStrictEqual } from 'node:util'
 import type { Logger } from 'pino'
 import type { Settings } from '../config/table.js'
 import { usualForwarding } from '../dns/forward.js'
+import { pathsInContainer, usualPaths } from '../dns/resolv-conf.js'
 import { Resolver } from '../dns/resolver.js'
 import { createNaming } from '../dns/zone-of.js'
 import { MeshError } from '../errors.js'
@@ -19,6 +20,7 @@ import { type Stacks, stacksOf } from '../planner/stack.js'
 import { type VipRange, vipRangesOf } from '../planner/vips.js'
 import type { NamesView } from '../status/views.js'
 import type { Loop } from './loop.js'
+import { inContainer } from './preflight.js'
 
 const port = 53
 
@@ -61,6 +63,7 @@ export class Names {
             port,
             namespace: sandboxPath,
             upstreams: dnsUpstreams,
+            resolvConf: inContainer() ? pathsInContainer() : usualPaths,
             forwarding: usualForwarding,
             onTrouble,
           })

@@ -4,7 +4,7 @@
  * A stub of systemd-resolved in it is used like any other, since it knows which resolver is
  * for which domain; those that it uses itself stand in for it when it is away.
  */
-import { readFileSync, statSync } from 'node:fs'
+import { existsSync, readFileSync, type Stats, statSync } from 'node:fs'
 import { isIP } from 'node:net'
 import type { UpstreamAddress } from './upstream.js'
 
@@ -21,6 +21,14 @@ export interface ResolvConfPaths {
 export const usualPaths: ResolvConfPaths = {
   main: '/etc/resolv.conf',
   behindStub: '/run/systemd/resolve/resolv.conf',
+}
+
+/** The node's own, where its first process sees it. */
+const seenFromInit = '/proc/1/root/etc/resolv.conf'
+
+/** Those of the node for an agent in a container, to which Docker gives a copy that stays as it was at its start. */
+export function pathsInContainer(own = seenFromInit): ResolvConfPaths {
+  return existsSync(own) ? { ...usualPaths, main: own } : usualPaths
 }
 
 /** The addresses of a resolv.conf(5), in order, each once. */
@@ -66,9 +74,17 @@ export function watchResolvConf(
 export function stampOf({ main, behindStub }: ResolvConfPaths = usualPaths): string {
   // Asked by name, not by inode: it is a link to a file that is replaced as a whole.
   return [main, behindStub]
-    .map(path => statSync(path, { throwIfNoEntry: false }))
+    .map(statusOf)
     .map(status => status && `${status.dev} ${status.ino} ${status.size} ${status.mtimeMs} ${status.ctimeMs}`)
     .join()
+}
+
+function statusOf(path: string): Stats | undefined {
+  try {
+    return statSync(path)
+  } catch {
+    return undefined // as when there is none
+  }
 }
 
 function read(path: string): string {

@@ -79,8 +79,8 @@ export class Resolver {
    * would take longer to wake up than this takes, is told if there is one.
    */
   look(): void {
-    const { namespace, upstreams } = this.options
-    const now = `${identityOf(namespace)} ${upstreams === null ? stampOf() : ''}`
+    const { namespace, upstreams, resolvConf } = this.options
+    const now = `${identityOf(namespace)} ${upstreams === null ? stampOf(resolvConf) : ''}`
     if (now !== this.surroundings) this.worker?.postMessage({ kind: 'look' } satisfies Order)
     this.surroundings = now
   }

@@ -6,7 +6,7 @@ import { parentPort, workerData } from 'node:worker_threads'
 import { Forwarder, type ForwarderOptions } from './forward.js'
 import { Listening } from './listening.js'
 import type { ZoneChange, ZoneSettings } from './named.js'
-import { watchResolvConf } from './resolv-conf.js'
+import { type ResolvConfPaths, usualPaths, watchResolvConf } from './resolv-conf.js'
 import { type Counts, Responder } from './responder.js'
 import type { UpstreamAddress } from './upstream.js'
 import { Zone } from './zone.js'
@@ -18,6 +18,8 @@ export interface WorkerSettings {
   readonly namespace: string | null
   /** null: those of resolv.conf. */
   readonly upstreams: readonly UpstreamAddress[] | null
+  /** The usual ones unless given. */
+  readonly resolvConf?: ResolvConfPaths
   readonly forwarding: ForwarderOptions
 }
 
@@ -40,7 +42,7 @@ const countsAfter = 1000
 
 function main(settings: WorkerSettings): void {
   const tell = (report: Report) => parentPort?.postMessage(report)
-  const { zone, port, namespace, upstreams, forwarding } = settings
+  const { zone, port, namespace, upstreams, forwarding, resolvConf = usualPaths } = settings
   const forwarder = new Forwarder(forwarding)
   const responder = new Responder(new Zone(zone), forwarder)
   const use = (found: readonly UpstreamAddress[]) => {
@@ -48,7 +50,7 @@ function main(settings: WorkerSettings): void {
     tell({ kind: 'upstreams', upstreams: found })
   }
   const isOther = ({ address, port }: UpstreamAddress) => port !== 53 || !zone.resolver.includes(address)
-  const lookAtFile = upstreams ? () => {} : watchResolvConf(zone.resolver, use)
+  const lookAtFile = upstreams ? () => {} : watchResolvConf(zone.resolver, use, resolvConf)
   if (upstreams) use(upstreams.filter(isOther))
   const listening = new Listening({
     addresses: zone.resolver,

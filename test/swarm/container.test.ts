@@ -116,6 +116,15 @@ t.test('a killed container and one started by hand in its place are not noticed'
   t.same({ troubles, repairs }, { troubles: [], repairs: [] })
 })
 
+t.test('all other names are asked of the resolvers that the node has at the time', async t => {
+  const path = `/proc/${node.pid}/root/etc/resolv.conf`
+  const before = readFileSync(path)
+  t.teardown(() => writeFileSync(path, before))
+  writeFileSync(path, 'nameserver 192.168.77.253\n')
+  const upstreams = async () => (await mesh.client.names()).upstreams
+  await waitFor(async () => (await upstreams()).join() === '192.168.77.253', 'the new resolver', 60, 0.5)
+})
+
 t.test('a container without what it needs says what it needs', async t => {
   const some = ['--privileged', '--pid', 'host', '-v', '/run:/run']
   const { stderr } = await run(['scripts/nodes', 'cli', node.name, 'run', '--rm', ...some, 'meshd:1'])

@@ -2,7 +2,14 @@ import { mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
-import { chooseUpstreams, parseResolvConf, stampOf, watchResolvConf } from '../../../src/dns/resolv-conf.js'
+import {
+  chooseUpstreams,
+  parseResolvConf,
+  pathsInContainer,
+  stampOf,
+  usualPaths,
+  watchResolvConf,
+} from '../../../src/dns/resolv-conf.js'
 
 t.test('the addresses of resolv.conf', async t => {
   const text = `# nameserver 9.9.9.9
@@ -59,4 +66,17 @@ t.test('changes are noticed, also of a link to a file that is replaced', async t
   stamps.add(stampOf(paths))
   t.strictSame(told, ['', '10.0.0.1:53', '10.0.0.2:53 10.0.0.3:53'])
   t.equal(stamps.size, 4, 'each time the file is another one')
+})
+
+t.test('a link in a circle is as good as no file', async t => {
+  const directory = t.testdir({})
+  const main = join(directory, 'resolv.conf')
+  symlinkSync('resolv.conf', main)
+  t.equal(stampOf({ main, behindStub: main }), stampOf({ main: `${main}.none`, behindStub: main }))
+})
+
+t.test('in a container the file of the node is read, if it can be seen', async t => {
+  const main = join(t.testdir({ 'resolv.conf': '' }), 'resolv.conf')
+  t.same(pathsInContainer(main), { ...usualPaths, main })
+  t.same(pathsInContainer(`${main}.none`), usualPaths)
 })
