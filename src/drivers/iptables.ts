@@ -116,8 +116,13 @@ async function applyInPlace(
   const error = await restore(iptables, restoreLines(changes, await saved()))
   if (error === null) return
   // one bad rule must not keep the others out: each on its own, and it alone keeps the error
-  if (changes.length === 1) outcomes.fail(changes[0]!, error)
+  if (changes.length === 1 || isLocked(error)) for (const change of changes) outcomes.fail(change, error)
   else await applySingly(iptables, changes, saved, outcomes)
+}
+
+/** Whether somebody else held the lock of iptables all the time that was waited for it: no rule is to blame. */
+function isLocked(error: Error): boolean {
+  return error instanceof ProgramError && error.stderr.includes('holding the xtables lock')
 }
 
 /**
