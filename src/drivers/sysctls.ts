@@ -122,6 +122,9 @@ export function createSysctlDriver(
     name: 'sysctl',
     kinds: ['sysctl'],
     async observe(places) {
+      // Of a container that is gone nothing is left to read, ever.
+      for (const place of names.keys())
+        if (place.startsWith('container:') && !places.has(place)) names.delete(place)
       last = sameList(
         last,
         [...places.keys()].flatMap(place => observePlace(place, places)),

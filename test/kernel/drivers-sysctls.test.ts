@@ -83,3 +83,14 @@ t.test('a place that is gone holds nothing', async t => {
     /mesh: its network namespace is gone/,
   ])
 })
+
+t.test('what was set in a container is forgotten with it', async t => {
+  const container = 'container:gone@1'
+  const { places } = freshStage(t, [container])
+  const driver = createSysctlDriver()
+  await reach(t, [driver], [sysctl(container, 'net.ipv4.ip_forward', '1')], places)
+  const others = new Map(places)
+  others.delete(container)
+  t.strictSame((await driver.observe(others)).objects, [])
+  t.strictSame((await driver.observe(places)).objects, [], 'it would be kept for each that ever ran')
+})
