@@ -85,6 +85,11 @@ Needs the agent, meshd, to run. Begin with: meshctl publish 8888:80 SERVICE`,
       global: true,
       describe: "the agent's unix socket, also MESH_SOCKET",
       default: process.env.MESH_SOCKET || defaultSocket,
+      // Nothing at all would be port 80 of this machine.
+      coerce: (path: string) => {
+        if (path !== '') return path
+        throw new InputError('--socket', '', 'it is empty', `leave it out for ${defaultSocket}`)
+      },
     })
     .option('output', {
       alias: 'o',

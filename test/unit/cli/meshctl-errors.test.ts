@@ -87,6 +87,7 @@ t.test('without an agent every command fails with exit status 3 and says how to 
     })
   }
   t.match(await runProgram('meshctl', ['ls', '--socket', absent]), { status: 3, stdout: '' })
+  await t.rejects(runHere(['ls', '--socket', '']), { message: /^--socket "": it is empty; leave it out for/ })
 })
 
 t.test('something else behind the socket is told apart, and so is a hung or dying agent', async t => {
