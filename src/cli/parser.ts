@@ -41,11 +41,16 @@ const commands = [
 ]
 const names = commands.map(({ command }) => String(command).split(' ')[0] ?? '')
 
-/** yargs makes a list of what is given twice; nothing here means anything twice but what says so. */
-function refuseRepeated(argv: Record<string, unknown>): void {
+/**
+ * yargs makes a list of what is given twice; nothing here means anything twice but what says so.
+ * An empty socket would be port 80 of this machine.
+ */
+function refuseOddities(argv: Record<string, unknown>): void {
   for (const [name, value] of Object.entries(argv))
     if (Array.isArray(value) && !repeatable.includes(name))
       throw new InputError(`--${name}`, value.join(' '), 'it is given twice', 'give it once')
+  if (argv.socket === '')
+    throw new InputError('--socket', '', 'it is empty', `leave it out for ${defaultSocket}`)
 }
 
 /** `--undo=yes` asks for what it does not say. */
@@ -85,11 +90,6 @@ Needs the agent, meshd, to run. Begin with: meshctl publish 8888:80 SERVICE`,
       global: true,
       describe: "the agent's unix socket, also MESH_SOCKET",
       default: process.env.MESH_SOCKET || defaultSocket,
-      // Nothing at all would be port 80 of this machine.
-      coerce: (path: string) => {
-        if (path !== '') return path
-        throw new InputError('--socket', '', 'it is empty', `leave it out for ${defaultSocket}`)
-      },
     })
     .option('output', {
       alias: 'o',
@@ -101,7 +101,7 @@ Needs the agent, meshd, to run. Begin with: meshctl publish 8888:80 SERVICE`,
     })
     .command(commands as never)
     .completion('completion-script', false, complete as never)
-    .middleware(refuseRepeated, true)
+    .middleware(refuseOddities, true)
     .demandCommand(1, 'Missing command')
     .strict()
     .version(packageVersion())
