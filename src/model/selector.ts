@@ -18,7 +18,7 @@ export function parseSelector(text: string, field = 'selector'): Selector {
     const key = (equals < 0 ? term : term.slice(0, equals)).trim()
     if (key === '') throw new InputError(field, text, 'a label has no name', form)
     if (equals < 0) throw new InputError(field, text, `"${key}" has no value`, form)
-    if (/\s/.test(key)) throw new InputError(field, text, `"${key}" is not a label's name`, form)
+    if (/\s|^__proto__$/.test(key)) throw new InputError(field, text, `"${key}" is not a label's name`, form)
     if (Object.hasOwn(selector, key))
       throw new InputError(field, text, `"${key}" is given twice`, 'name each label once')
     selector[key] = term.slice(equals + 1).trim()

@@ -70,7 +70,7 @@ export interface Publishing {
 
 /** Throws InputError. */
 export function readPublishRequest(body: unknown): Publishing {
-  const { service, ports, wait, ...text } = check(publishRequest, body)
+  const { service, ports, wait, ...text } = check(publishRequest, body, 'publish')
   const fields = parseFields(text)
   const publication = publicationOf(parseServiceName(service), { ...fields, ports: ports.map(parsePortSpec) })
   return { publication, wait: wait ?? false, given: givenIn(fields) }
@@ -78,7 +78,7 @@ export function readPublishRequest(body: unknown): Publishing {
 
 /** Throws InputError. */
 export function readCreateRequest(body: unknown): Publication {
-  const { service, ...text } = check(createRequest, body)
+  const { service, ...text } = check(createRequest, body, 'service create')
   const publication = publicationOf(parseServiceName(service), parseFields(text))
   checkService(publication)
   return publication
@@ -86,7 +86,7 @@ export function readCreateRequest(body: unknown): Publication {
 
 /** What is to be changed of a service: at least one field. Throws InputError. */
 export function readSetRequest(body: unknown): ServiceFields {
-  const fields = parseFields(check(serviceRequest, body))
+  const fields = parseFields(check(serviceRequest, body, 'service set'))
   if (givenIn(fields).size > 0) return fields
   throw new InputError('arguments', '', 'there is nothing to change', 'see `meshctl service set --help`')
 }
@@ -96,7 +96,7 @@ export type RemoveRequest = z.input<typeof removeRequest>
 
 /** Throws InputError. No body is the same as an empty one. */
 export function readRemoveRequest(body: unknown): { readonly force: boolean } {
-  return check(removeRequest, body ?? {})
+  return check(removeRequest, body ?? {}, 'service rm')
 }
 
 function givenIn(fields: ServiceFields): ReadonlySet<GivenField> {
@@ -105,25 +105,27 @@ function givenIn(fields: ServiceFields): ReadonlySet<GivenField> {
 
 /** Throws InputError. */
 export function readApplyRequest(body: unknown): ApplyRequest {
-  return check(applyRequest, body)
+  return check(applyRequest, body, 'apply')
 }
 
 /** Throws InputError. No body is the same as an empty one. */
 export function readAdoptRequest(body: unknown): { readonly keep: boolean } {
-  return check(adoptRequest, body ?? {})
+  return check(adoptRequest, body ?? {}, 'adopt')
 }
 
-function check<Schema extends z.ZodType>(schema: Schema, body: unknown): z.output<Schema> {
+/** `command`: of meshctl, whose help says what there may be. */
+function check<Schema extends z.ZodType>(schema: Schema, body: unknown, command: string): z.output<Schema> {
   const parsed = schema.safeParse(body)
   if (parsed.success) return parsed.data
   const issue = parsed.error.issues[0]
-  const field = issue?.path.join('.') || 'request'
-  const value = issue?.path.reduce<unknown>((at, key) => (at as Record<PropertyKey, unknown>)?.[key], body)
+  const unknown = issue?.code === 'unrecognized_keys' ? issue.keys.slice(0, 1) : []
+  const path = [...(issue?.path ?? []), ...unknown]
+  const value = path.reduce<unknown>((at, key) => (at as Record<PropertyKey, unknown>)?.[key], body)
   const told = value === undefined ? '' : JSON.stringify(value)
   throw new InputError(
-    field,
+    path.join('.') || 'request',
     told.length > 200 ? `${told.slice(0, 200)}…` : told,
-    issue?.message ?? 'not understood',
-    'see `meshctl publish --help` for what it takes',
+    unknown.length > 0 ? 'there is no such field' : (issue?.message ?? 'not understood'),
+    `see \`meshctl ${command} --help\` for what it takes`,
   )
 }

@@ -121,7 +121,7 @@ t.test('creates services, changes what is given of them, and removes them', asyn
   for (const [method, body, field] of [
     ['PUT', undefined, 'port'],
     ['PUT', { vipPorts: '80' }, 'vipPorts'],
-    ['PUT', { port: ['80'] }, 'request'],
+    ['PUT', { port: ['80'] }, 'port'],
     ['PATCH', {}, 'arguments'],
     ['PATCH', { vip: 'yes' }, 'vip'],
     ['DELETE', { force: 'yes' }, 'force'],
@@ -253,7 +253,14 @@ t.test('bad input is 400 with field, value and remedy, and reaches no agent', as
       { service: 'web', ports: [80] },
       { field: 'ports.0', value: '80' },
     ],
-    [{ service: 'web', ports: ['80'], colour: 'red' }, { field: 'request' }],
+    [
+      { service: 'web', ports: ['80'], colour: 'red' },
+      { field: 'colour', value: '"red"', remedy: /meshctl publish --help/ },
+    ],
+    [
+      { service: 'web', ports: ['80'], selector: '__proto__=x' },
+      { field: 'selector', value: '__proto__=x' },
+    ],
     ['{', { field: 'request', value: '{', remedy: /JSON/ }],
     [[1], { field: 'request' }],
     [undefined, { field: 'request' }],
