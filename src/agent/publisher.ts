@@ -99,7 +99,7 @@ export class Publisher {
 
   async set(name: string, fields: ServiceFields): Promise<Changed> {
     const warnings: string[] = []
-    const stored = this.loop.collected.servicesOf(this.loop.store.name).find(each => each.name === name)
+    const stored = (await this.loop.store.list()).find(each => each.name === name)
     if (!stored) throw this.notStored(name)
     const asked = placed(this.loop, withFields(stored, fields))
     const byName = fields.selector === null ? selectorOf(this.loop, asked, warnings) : undefined

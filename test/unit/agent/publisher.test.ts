@@ -24,18 +24,22 @@ async function publisherOf(t: Test, ...names: string[]) {
   const run = (...names: string[]) =>
     collected.putContainers('docker', containerSnapshot(names.map(name => container(name))))
   run(...names)
-  const publisher = new Publisher({
-    loop: { collected, store, settled: async () => {}, hasHeardDocker: true },
-    portRange: { first: 18_900, last: 18_909 },
-    reserved: [],
-    vipPool: '10.253.0.0/16',
-    requireOfKernel: async () => {},
-    labelsInForce: () => false,
-    log: pino({ level: 'silent' }),
-  })
+  const begun = (collected: Collected) =>
+    new Publisher({
+      loop: { collected, store, settled: async () => {}, hasHeardDocker: true },
+      portRange: { first: 18_900, last: 18_909 },
+      reserved: [],
+      vipPool: '10.253.0.0/16',
+      requireOfKernel: async () => {},
+      labelsInForce: () => false,
+      log: pino({ level: 'silent' }),
+    })
+  const publisher = begun(collected)
+  /** Of an agent that has heard of nothing yet. */
+  const fresh = () => begun(new Collected([store.name], [], node))
   const stored = async () =>
     (await store.list()).map(({ name, ports }) => `${name} ${ports.map(formatPort).join(',')}`)
-  return { publisher, store, stored, run }
+  return { publisher, fresh, store, stored, run }
 }
 
 const asked = (name: string, ...specs: string[]) => publicationOf(name, { ports: specs.map(parsePortSpec) })
@@ -110,4 +114,11 @@ t.test('a service goes with its last port, unless it has ports of its VIP', asyn
   await publisher.publish(asked('web', '18801:80'), nothingGiven)
   t.match(await publisher.unpublish(key(18801), 'web'), { left: { name: 'web', ports: [] } })
   t.same(await stored(), ['web '])
+})
+
+t.test('a service is changed also before the agent has heard of it', async t => {
+  const { publisher, fresh } = await publisherOf(t, 'web')
+  await publisher.publish(asked('web', '18801:80'), nothingGiven)
+  t.match(await fresh().set('web', { drain: 5 }), { created: false, service: { name: 'web', drain: 5 } })
+  await t.rejects(fresh().set('api', { drain: 5 }), { code: 'MESH_NOT_FOUND' })
 })
