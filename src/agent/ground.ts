@@ -7,6 +7,7 @@ import type { Settings } from '../config/table.js'
 import { findVariant, type Variant } from '../drivers/iptables-variant.js'
 import { Sockets } from '../drivers/sockets.js'
 import type { Kernel } from '../kernel/driver.js'
+import type { KernelObject } from '../kernel/objects.js'
 import type { PlanSettings } from '../planner/base.js'
 import { formersOf } from '../planner/rules.js'
 import { onlySubnet, planSettings, sysctlsOf } from './derived.js'
@@ -21,6 +22,8 @@ export interface Ground extends Sharing {
   readonly kernel: Kernel
   readonly node: OwnNode
   readonly plan: PlanSettings
+  /** What the kernel held of the mesh. */
+  readonly found: readonly KernelObject[]
 }
 
 /** Waits for the store where nothing is known of the node's place. Throws MeshError. */
@@ -46,7 +49,8 @@ export async function findGround(settings: Settings, log: Logger): Promise<Groun
   const formers = formersOf(objects)
   const wasForwarding = formers.some(({ name }) => name === 'net.ipv4.ip_forward') ? '0' : currentIpForward()
   const formers6 = await formersOfIpv6(formers, settings.ipv6, kernel, sockets, ownPlaces)
-  return { ...sharing, sockets, kernel, node, plan: planSettings(settings, wasForwarding, formers6) }
+  const plan = planSettings(settings, wasForwarding, formers6)
+  return { ...sharing, sockets, kernel, node, plan, found: objects }
 }
 
 async function variantOf(settings: Settings, log: Logger): Promise<Variant> {

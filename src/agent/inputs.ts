@@ -110,18 +110,24 @@ export class Collected {
   private endings = none
   private given: Inputs | null = null
   private readonly reachOf: (node: string) => Reach
+  private readonly left: (services: readonly Service[]) => readonly Service[]
 
-  /** `origins`: names of the store and the files, those that win a clash first; `others`: of all other sources. */
+  /**
+   * `origins`: names of the store and the files, those that win a clash first; `others`: of all
+   * other sources. `left`: what of the services is left for this node, the same list for the same.
+   */
   constructor(
     origins: readonly string[],
     others: readonly string[],
     node: OwnNode,
     reachOf: (node: string) => Reach = () => 'reached',
+    left: (services: readonly Service[]) => readonly Service[] = services => services,
   ) {
     for (const origin of origins) this.snapshots.set(origin, { services: [] })
     this.waiting = new Set([...origins, ...others])
     this.node = node
     this.reachOf = reachOf
+    this.left = left
   }
 
   putServices(origin: string, snapshot: ServiceSnapshot): void {
@@ -253,7 +259,7 @@ export class Collected {
     const nodes = new Map(this.cluster.nodes.map(node => [node.name, node]))
     const containers = withEndings(this.snapshot, this.ending)
     return {
-      services: this.counting,
+      services: this.left(this.counting),
       containers: nodes.get(name)?.draining ? allLeaving(containers) : containers,
       remote: this.remote(nodes),
       hosts: this.hosts(),

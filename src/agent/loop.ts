@@ -21,6 +21,7 @@ import type { PassView, SourceView } from '../status/views.js'
 import type { Cluster } from '../store/cluster.js'
 import type { Store } from '../store/store.js'
 import { announcement } from './announcement.js'
+import type { HeldPorts } from './held-ports.js'
 import type { Collected } from './inputs.js'
 import { PassLog } from './pass-log.js'
 import { Troubles } from './troubles.js'
@@ -34,6 +35,7 @@ export interface LoopOptions {
   /** null: this is the only node. */
   readonly cluster: Cluster | null
   readonly peerWatch: PeerWatch
+  readonly heldPorts: HeldPorts
   readonly plan: PlanSettings
   readonly runner: RunnerSettings
   readonly log: Logger
@@ -212,6 +214,7 @@ export class Loop {
     for (const waiter of this.waiters) waiter.began = true
     try {
       if (kind === 'full') await this.options.look()
+      await this.lookAtPorts(kind)
       const pass = await this.reconciler.pass(kind, signal, mesh => this.foretell(mesh))
       await this.told(pass)
       if (pass.gaveUp) return null
@@ -226,6 +229,13 @@ export class Loop {
           waiter.resolve()
         }
     }
+  }
+
+  /** Which published ports others have here; whether those are free by now only a full pass asks. */
+  private async lookAtPorts(kind: PassKind): Promise<void> {
+    const { collected, heldPorts } = this.options
+    const asked = () => ({ services: collected.services.services, snapshot: collected.containers })
+    await heldPorts.look(asked, kind === 'full')
   }
 
   private async told(pass: Pass): Promise<void> {

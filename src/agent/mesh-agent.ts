@@ -181,7 +181,7 @@ export class MeshAgent implements Agent {
   }
 
   private serviceNotes(): string[] {
-    return this.loop.collected.services.services.flatMap(service =>
+    return this.meshServices().flatMap(({ service }) =>
       problemsOf(service, this.options.domain).map(problem => `service ${service.name}: ${problem}`),
     )
   }

@@ -12,6 +12,7 @@ import { sandboxPath } from '../kernel/ownership.js'
 import { ProcessWatch } from '../netlink/process-watch.js'
 import { dockerSource } from '../sources/docker.js'
 import { FileSource } from '../sources/file.js'
+import { readListeners } from '../sources/listeners.js'
 import { servicesFromFile } from '../sources/mesh-file.js'
 import { SwarmServices } from '../sources/swarm-service.js'
 import { type Api, serveApi, serveMetrics } from '../status/api.js'
@@ -20,6 +21,7 @@ import { requireAlone } from '../status/socket.js'
 import { cleanHost } from './clean.js'
 import { checkPools, reservedOf, servicesOfFile } from './derived.js'
 import { findGround } from './ground.js'
+import { HeldPorts } from './held-ports.js'
 import { Collected } from './inputs.js'
 import { Loop } from './loop.js'
 import { MeshAgent } from './mesh-agent.js'
@@ -44,7 +46,7 @@ export async function runAgent(settings: Settings, version: string): Promise<voi
   checkPools(settings)
   const names = new Names(settings, log)
   names.start()
-  const { store, cluster, sockets, kernel, node, plan } = await findGround(settings, log)
+  const { store, cluster, sockets, kernel, node, plan, found } = await findGround(settings, log)
 
   const metrics = createMetrics(version)
   const files = settings.files.map(file => new FileSource(file, servicesOfFile(settings.vipPool)))
@@ -58,6 +60,7 @@ export async function runAgent(settings: Settings, version: string): Promise<voi
   const origins = [...files, store].map(({ name }) => name)
   const peerWatch = new PeerWatch({ sandbox: sandboxPath, onChange: () => loop.peersChanged() })
   const tunnel = new Tunnel()
+  const heldPorts = new HeldPorts({ found, reserved: reservedOf(settings), readListeners, log })
   const loop: Loop = new Loop({
     kernel,
     collected: new Collected(
@@ -65,12 +68,14 @@ export async function runAgent(settings: Settings, version: string): Promise<voi
       [docker, ...(cluster ? [cluster] : [])].map(({ name }) => name),
       node,
       name => peerWatch.reachOf(name),
+      services => heldPorts.left(services),
     ),
     cluster,
     peerWatch,
     store,
     files,
     docker,
+    heldPorts,
     plan,
     runner: { minGap: settings.minGap, resync: settings.resync * 1000 },
     log,

@@ -4,7 +4,15 @@
  * read by sources/listeners.ts.
  */
 import { MeshError } from '../errors.js'
-import { formatRange, lengthOf, overlaps, type PortRange, type PortSpec, type Protocol } from './ports.js'
+import {
+  formatRange,
+  lengthOf,
+  overlaps,
+  type PortRange,
+  type PortSpec,
+  type Protocol,
+  type PublishedPort,
+} from './ports.js'
 import type { Publication } from './publication.js'
 import type { Declarer, Service } from './service.js'
 import type { ContainerSnapshot } from './snapshot.js'
@@ -96,8 +104,21 @@ function withoutOwn(service: string, use: PortUse): PortUse {
   }
 }
 
+/** What there is on a node besides the mesh. */
+export type NodeUse = Pick<PortUse, 'snapshot' | 'listeners' | 'reserved'>
+
+/**
+ * Who else has a port of a published service on this node, in words; null: nobody. Ports that
+ * labels declare have been compared with what Docker publishes by the manager that read them.
+ */
+export function holderHere(port: PublishedPort, { declaredBy }: Service, use: NodeUse): string | null {
+  if (declaredBy !== 'swarm') return holderOf(port, port.published, use)
+  const listeners = use.listeners.filter(({ process }) => process !== 'dockerd')
+  return holderOf(port, port.published, { ...use, listeners, snapshot: { ...use.snapshot, swarmPorts: [] } })
+}
+
 /** Who outside the mesh holds a port of the range, in words; null if nobody does. */
-function holderOf(port: PortSpec, range: PortRange, use: PortUse): string | null {
+function holderOf(port: PortSpec, range: PortRange, use: NodeUse): string | null {
   const { protocol } = port
   const within = (held: { readonly protocol: string; readonly port: number }) =>
     held.protocol === protocol && held.port >= range.first && held.port <= range.last

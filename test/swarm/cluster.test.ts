@@ -161,6 +161,37 @@ t.test(
   },
 )
 
+t.test('a node leaves a port to a process of its own that had it before, and says so', async t => {
+  const process = two.start('.lab/web', '8890')
+  t.teardown(() => process.kill('SIGKILL'))
+  const whose = async (node: Node, port: number) => (await ask(url(node, port))).container
+  await waitFor(async () => (await whose(two, 8890).catch(() => '')) === 'node2', 'the process', 20)
+  const late = { service: 'late', ports: ['8890:80', '8891:80'], selector: 'app=web' }
+  await meshOf(one).client.publish(late, 60)
+  const containers = webs.map(short)
+  for (const node of nodes) {
+    await waitFor(() => whose(node, 8891), `the other port of ${node.name}`, 20)
+    const answers = await Promise.all([8890, 8890, 8890, 8891].map(port => whose(node, port)))
+    const isOwn = (name: string, i: number) => node === two && i < 3 && name === 'node2'
+    t.ok(
+      answers.every((name, i) => isOwn(name, i) || (containers.includes(name) && !(node === two && i < 3))),
+      `${node.name}: ${answers}`,
+    )
+  }
+  const told =
+    /this node does not answer on port 8890\/tcp: it is in use on this node: web \(pid \d+\) listens on/
+  t.match(await two.meshctl('inspect', 'late'), { status: 0, stdout: told })
+  t.match(await two.meshctl('status'), { status: 0, stdout: told })
+  t.notMatch(await three.meshctl('inspect', 'late'), { stdout: told })
+  for (const port of ['8890/tcp', '8891/tcp']) await meshOf(one).client.unpublish(port, 'late')
+  for (const node of nodes)
+    await waitFor(
+      async () => (await meshOf(node).client.list()).every(({ name }) => name === 'web'),
+      'the end of it',
+      20,
+    )
+})
+
 t.test('a draining node takes no new connections, keeps those it has, and is let in again', async t => {
   const open = await Promise.all(Array.from({ length: 3 }, () => KeptConnection.open(one.address, 8888)))
   const firsts = await Promise.all(open.map(each => each.ask()))
