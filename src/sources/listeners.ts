@@ -11,6 +11,8 @@ import type { PortSpec, Protocol } from '../model/ports.js'
 const listening = 0x0a
 /** TCP_CLOSE, net/tcp_states.h: what an unconnected UDP socket is in. */
 const unconnected = 0x07
+/** The first port that sockets get which ask for none, unless set otherwise: net.ipv4.ip_local_port_range. */
+const firstForClients = 32_768
 
 /**
  * Listeners in the text of /proc/net/tcp, tcp6, udp or udp6. Those that cannot
@@ -61,8 +63,11 @@ async function listenersIn(directory: string): Promise<Listener[]> {
 /** Whether anybody in the network namespace of a process listens for others. */
 export async function listens(pid: number, proc: string): Promise<boolean> {
   const listeners = await listenersIn(`${proc}/${pid}/net`)
-  // Docker's own resolver is there before the container is.
-  return listeners.some(({ address }) => !address.startsWith('127.'))
+  return listeners.some(({ protocol, address, port }) => {
+    // Docker's own resolver is there before the container is; and who asks it by a socket
+    // that is not connected, as musl does, serves nobody yet.
+    return !address.startsWith('127.') && (protocol !== 'udp' || port < firstForClients)
+  })
 }
 
 /** All listeners of the node; those on a published port of `ports` with their process. */

@@ -4,7 +4,12 @@ import { readFileSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
 import { createServer } from 'node:net'
 import t from 'tap'
-import { parseSctpEndpoints, parseSocketTable, readListeners } from '../../../src/sources/listeners.js'
+import {
+  listens,
+  parseSctpEndpoints,
+  parseSocketTable,
+  readListeners,
+} from '../../../src/sources/listeners.js'
 
 const short = (each: { protocol: string; address: string; port: number; inode: number }) =>
   `${each.protocol} ${each.address}:${each.port} ${each.inode}`
@@ -52,6 +57,12 @@ t.test('an SCTP endpoint holds its port on each of its addresses', async t => {
     'sctp 127.0.0.1:11111 45678',
     'sctp 0.0.0.0:11112 45679',
   ])
+})
+
+t.test('who asks for a name does not listen', async t => {
+  const proc = (udp: string) => t.testdir({ '7': { net: { udp } } })
+  t.equal(await listens(7, proc(udp)), true, 'a server')
+  t.equal(await listens(7, proc(udp.replace('00000000:12B5', '00000000:C001'))), false, 'a client')
 })
 
 t.test('the process that listens on a port is named', async t => {
