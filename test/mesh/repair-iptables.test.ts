@@ -8,7 +8,7 @@ t.test('iptables changed by hand', async t => {
       title: 'iptables -F',
       commands: [['host', 'iptables -F']],
       repairs: [
-        'iptables -t filter -F MESH-FORWARD (then its 5 rules)',
+        'iptables -t filter -F MESH-FORWARD (then its 6 rules)',
         'iptables -t filter -F MESH-INPUT (then its 4 rules)',
         'iptables -t filter -I FORWARD -j MESH-FORWARD',
         'iptables -t filter -I INPUT -j MESH-INPUT',
@@ -36,7 +36,7 @@ t.test('iptables changed by hand', async t => {
       repairs: [
         'iptables -t nat -N MESH-DNAT (then its 3 rules)',
         'iptables -t nat -N MESH-SNAT (then its 3 rules)',
-        'iptables -t filter -N MESH-FORWARD (then its 5 rules)',
+        'iptables -t filter -N MESH-FORWARD (then its 6 rules)',
         'iptables -t filter -N MESH-INPUT (then its 4 rules)',
       ],
       more: true,
@@ -77,7 +77,7 @@ t.test('iptables changed by hand', async t => {
       ],
       repairs: [
         'iptables -t nat -F MESH-DNAT (then its 3 rules)',
-        'iptables -t filter -F MESH-FORWARD (then its 5 rules)',
+        'iptables -t filter -F MESH-FORWARD (then its 6 rules)',
       ],
     },
     {

@@ -107,6 +107,7 @@ t.test('IPVS, sets and parameters changed by hand', async t => {
       title: 'a set destroyed and made anew as another type',
       commands: [
         ['host', 'iptables -t nat -F MESH-DNAT'],
+        ['host', 'iptables -F MESH-INPUT'],
         ['host', 'ipset destroy mesh-tcp'],
         ['host', 'ipset create mesh-tcp hash:ip'],
       ],
@@ -114,6 +115,7 @@ t.test('IPVS, sets and parameters changed by hand', async t => {
         'ipset create mesh-tcp bitmap:port range 0-65535',
         'ipset add mesh-tcp 8888',
         'iptables -t nat -F MESH-DNAT (then its 3 rules)',
+        'iptables -t filter -F MESH-INPUT (then its 4 rules)',
       ],
     },
     {
