@@ -3,6 +3,7 @@
  * and of the kernel at that moment.
  */
 import type { Sockets } from '../drivers/sockets.js'
+import { flowLimit } from '../health/flow-table.js'
 import type { Places } from '../kernel/driver.js'
 import { messagesSent } from '../netlink/connection.js'
 import { countFlows } from '../netlink/conntrack.js'
@@ -36,5 +37,7 @@ export async function metricsText(measured: Measured): Promise<string> {
       .catch(() => [])
     if (counts[0] !== undefined) metrics.conntrackEntries(place, counts[0])
   }
+  const limit = flowLimit()
+  if (limit !== null) metrics.conntrackLimit(limit)
   return metrics.text()
 }

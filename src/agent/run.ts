@@ -20,6 +20,7 @@ import { createMetrics } from '../status/metrics.js'
 import { requireAlone } from '../status/socket.js'
 import { cleanHost } from './clean.js'
 import { checkPools, reservedOf, servicesOfFile } from './derived.js'
+import { lookAtFlowTables } from './flow-tables.js'
 import { findGround } from './ground.js'
 import { HeldPorts } from './held-ports.js'
 import { Collected } from './inputs.js'
@@ -87,6 +88,7 @@ export async function runAgent(settings: Settings, version: string): Promise<voi
       names.tell(loop)
     },
     look: async () => {
+      lookAtFlowTables({ troubles: loop.troubles, places: ownPlaces, log })
       const mtu = () => tunnelMtu(settings, sockets, ownPlaces)
       if (cluster) await tunnel.look({ loop, sandbox: sandboxPath, mtu, log })
     },

@@ -23,6 +23,8 @@ export interface Metrics {
   netlinkMessages(changes: number, queries: number): void
   /** nf_conntrack_count of a namespace: `host` or `mesh`. */
   conntrackEntries(place: string, count: number): void
+  /** nf_conntrack_max, how many of them each namespace may have. */
+  conntrackLimit(limit: number): void
   /** Packets with a wrong checksum that came to the sandbox since it was made. */
   damagedPackets(count: number): void
   /** What is published now; endpoints that are gone are forgotten. */
@@ -70,6 +72,10 @@ export function createMetrics(version: string): Metrics {
     registers,
   })
   const conntrack = gauge('mesh_conntrack_entries', 'Connections the kernel tracks', ['place'])
+  const conntrackLimit = gauge(
+    'mesh_conntrack_limit',
+    'Connections it may track in each place; 0: any number',
+  )
   const damaged = gauge(
     'mesh_checksum_errors_total',
     'TCP and UDP packets with a wrong checksum that came to the sandbox',
@@ -114,6 +120,7 @@ export function createMetrics(version: string): Metrics {
       messages.set({ purpose: 'query' }, queries)
     },
     conntrackEntries: (place, count) => conntrack.set({ place }, count),
+    conntrackLimit: limit => conntrackLimit.set(limit),
     damagedPackets: count => damaged.set(count),
     services(services) {
       for (const each of [connections, inactive, weight, ready]) each.reset()

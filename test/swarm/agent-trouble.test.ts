@@ -3,7 +3,7 @@
  * agent has it right again: Docker away, rules flushed, IPVS and the sandbox damaged,
  * the state file lost.
  */
-import { copyFileSync, rmSync, writeFileSync } from 'node:fs'
+import { copyFileSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import t from 'tap'
 import type { StatusView } from '../../src/status/views.js'
 import { ask, Load } from '../helpers/clients.js'
@@ -150,6 +150,23 @@ t.test('a sandbox deleted by hand is made anew', async t => {
   await status('health', isWell)
   await mesh.settled(8888, 2)
   t.strictSame(await mesh.client.plan(), [])
+})
+
+t.test('a table of tracked connections that is nearly full is told of', async t => {
+  const parameter = '/proc/sys/net/netfilter/nf_conntrack_max'
+  const limit = readFileSync(parameter, 'latin1')
+  const restore = () => writeFileSync(parameter, limit)
+  t.teardown(restore)
+  for (let i = 0; i < 60; i++) await ask(url)
+  const count = Number(mesh.inHost('cat /proc/sys/net/netfilter/nf_conntrack_count'))
+  writeFileSync(parameter, String(Math.ceil(count * 1.1)))
+  const { troubles } = await status('trouble', ({ healthy }) => !healthy)
+  t.match(troubles[0], {
+    subject: /^connections (host|mesh)$/,
+    message: /raise net\.netfilter\.nf_conntrack_max/,
+  })
+  restore()
+  await status('health', isWell)
 })
 
 t.test('a damaged state file is named, and traffic goes on', async t => {

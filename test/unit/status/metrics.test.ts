@@ -43,6 +43,7 @@ t.test('passes, changes, failures and repairs are counted', async t => {
   metrics.repairs(2)
   metrics.netlinkMessages(10, 12)
   metrics.conntrackEntries('mesh', 5)
+  metrics.conntrackLimit(262144)
   metrics.damagedPackets(3)
   metrics.vips(4, 65_533)
   metrics.queries({ answered: 3, forwarded: 2, failed: 1 })
@@ -65,6 +66,7 @@ t.test('passes, changes, failures and repairs are counted', async t => {
     'mesh_netlink_messages_total{purpose="change"} 10',
     'mesh_netlink_messages_total{purpose="query"} 12',
     'mesh_conntrack_entries{place="mesh"} 5',
+    'mesh_conntrack_limit 262144',
   ])
     t.ok(lines.includes(line), line)
 })
