@@ -92,10 +92,11 @@ export class FileSource implements Source<ServiceSnapshot> {
    */
   #watch(onChange: () => void): void {
     if (this.#watcher || this.#stopped) return
-    const file = basename(this.name)
+    // Beside a compose file .env may have its variables.
+    const files = [basename(this.name), '.env']
     try {
       this.#watcher = watch(dirname(this.name), (_, name) => {
-        if (name === null || name === file) onChange()
+        if (name === null || files.includes(name)) onChange()
       })
       this.#watcher.on('error', () => {
         this.#watcher?.close()

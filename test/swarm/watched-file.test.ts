@@ -60,10 +60,13 @@ t.test('what the file says is published, with the variables of .env beside it', 
   await listed()
 })
 
-t.test('an edited file is in force at once', async () => {
+t.test('edited variables and an edited file are in force at once', async () => {
+  writeFileSync(`${directory}/.env`, 'COMPOSE_PROJECT_NAME=store\nWEB_PORT=8405\n')
+  await until(8405, 'answered')
+  await until(8401, 'refused')
   write('"8402:80"')
   await until(8402, 'answered')
-  await until(8401, 'refused')
+  await until(8405, 'refused')
 })
 
 t.test('a file that is spoilt or away takes nothing away, and status says so', async t => {
