@@ -38,9 +38,9 @@ import { tunnelMtu } from './underlay.js'
 /** Runs the agent until it is told to end. Throws MeshError when it cannot begin. */
 export async function runAgent(settings: Settings, version: string): Promise<void> {
   const log = pino({ level: settings.logLevel, base: null, timestamp: pino.stdTimeFunctions.isoTime })
+  requireRoot()
   // Before this one takes the other's place in the cluster.
   await requireAlone(settings.socket)
-  requireRoot()
   takePrecedence()
   await requireIpvs()
   if (settings.ipv6) requireIpv6()
