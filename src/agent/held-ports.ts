@@ -68,7 +68,7 @@ export class HeldPorts {
 
   /**
    * The services without the ports that are held; what that costs one of them is among its
-   * problems. Its VIP answers where it would. One of which nothing is held is the same object,
+   * problems. Its VIP answers where it would, and other nodes reach its containers here. One of which nothing is held is the same object,
    * and so is the list as long as nothing changes.
    */
   left(services: readonly Service[]): readonly Service[] {
@@ -145,6 +145,7 @@ function withoutHeld(service: Service, held: Held): Service {
   const left = {
     ...service,
     ports: service.ports.filter(port => !held.has(keyOf(port))),
+    elsewhere: service.ports.filter(port => held.has(keyOf(port))),
     vipPorts: vipPortsOf(service),
     problems: [...service.problems, ...problems],
   }

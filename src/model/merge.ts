@@ -25,9 +25,10 @@ import { isServed, type Service } from './service.js'
 import type { ContainerSnapshot, Node } from './snapshot.js'
 import { vipPortsOf } from './vip-ports.js'
 
-/** Ports at which endpoints of a service answer datagrams, be it by a published port or by the VIP. */
+/** Ports at which endpoints of a service answer datagrams, be it by a published port of any node or by the VIP. */
 function udpTargetsOf(service: Service): PortRange[] {
-  const ports = service.vip === null ? service.ports : [...service.ports, ...vipPortsOf(service)]
+  const published = [...service.ports, ...(service.elsewhere ?? [])]
+  const ports = service.vip === null ? published : [...published, ...vipPortsOf(service)]
   return ports.filter(({ protocol }) => protocol === 'udp').map(({ target }) => target)
 }
 

@@ -18,7 +18,8 @@ import {
 import { checkVipPorts, formatVipPort } from './vip-ports.js'
 import { formatWeight, knowsWeights } from './weights.js'
 
-export interface Publication extends Omit<Service, 'ports' | 'vip' | 'declaredBy' | 'problems'> {
+export interface Publication
+  extends Omit<Service, 'ports' | 'elsewhere' | 'vip' | 'declaredBy' | 'problems'> {
   readonly ports: readonly PortSpec[]
   /** `auto`: the mesh chooses one; `none`; or the IPv4 address that is wanted. */
   readonly vip: string

@@ -99,14 +99,16 @@ export interface Service {
   readonly declaredBy: Declarer
   /** What is wrong with the labels of the Swarm service of that name, a sentence each. They change nothing here. */
   readonly problems: readonly string[]
+  /** Published ports that this node leaves to others who have them, and other nodes answer on. Never stored. */
+  readonly elsewhere?: readonly PublishedPort[]
 }
 
 /**
  * Whether anything leads to the service. Nothing does where it was declared, but never so
  * that it could be had, or where its labels say no more than what scopes its containers have.
  */
-export function isServed({ ports, vip, endpointMode }: Service): boolean {
-  return ports.length > 0 || vip !== null || endpointMode === 'dnsrr'
+export function isServed({ ports, elsewhere = [], vip, endpointMode }: Service): boolean {
+  return ports.length > 0 || elsewhere.length > 0 || vip !== null || endpointMode === 'dnsrr'
 }
 
 export const defaultScheduler: Scheduler = 'rr'

@@ -7,6 +7,7 @@ import t from 'tap'
 import { HeldPorts } from '../../../src/agent/held-ports.js'
 import type { KernelObject } from '../../../src/kernel/objects.js'
 import { type Listener, reservedPorts } from '../../../src/model/conflicts.js'
+import { createMerge } from '../../../src/model/merge.js'
 import type { Service } from '../../../src/model/service.js'
 import { vipPortsOf } from '../../../src/model/vip-ports.js'
 import { container, containerSnapshot } from '../../helpers/containers.js'
@@ -139,3 +140,25 @@ t.test('listeners are read where a port is new, and nothing else changes', async
   await look(more)
   t.equal(left(more)[0], web)
 })
+
+t.test(
+  'containers of a service without a VIP are on the mesh, for other nodes, where its port is held',
+  async t => {
+    const { others, look, left } = node()
+    const services = [service('web', ['8888:80', '8888:53/udp'])]
+    others.listeners = [listener(8888), listener(8888, { protocol: 'udp' })]
+    await look(services)
+    const web = container('web', { labels: { app: 'web' } })
+    const own = {
+      name: 'node1',
+      subnet: '10.254.0.0/24',
+      pool: '10.254.0.0/16',
+      addresses: [],
+      membership: null,
+    }
+    const merged = (list: readonly Service[]) => createMerge()(list, containerSnapshot([web]), own)
+    t.strictSame(left(services)[0]?.ports, [])
+    t.match(merged(left(services)).attachments, [{ id: web.id, udpPorts: [{ first: 53, last: 53 }] }])
+    t.strictSame(merged(left(services)).attachments, merged(services).attachments)
+  },
+)
