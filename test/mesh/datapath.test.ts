@@ -152,16 +152,23 @@ for (const { name, family, isSix, stack, settings, ip } of families)
     })
 
     t.test('a port bound to an address answers there and nowhere else', async t => {
+      const bound = isSix ? `[${hostAddress}]` : hostAddress
       mesh.services = [
         ...mesh.services,
-        service('web2', [`${isSix ? `[${hostAddress}]` : hostAddress}:8084:80`], {
-          selector: { app: 'web' },
-        }),
+        service(
+          'web2',
+          ['8084:80', '5354:53/udp'].map(port => `${bound}:${port}`),
+          {
+            selector: { app: 'web' },
+          },
+        ),
       ]
       await mesh.pass('fast')
       t.type((await topology.ask(client, hostAddress, 8084)).name, 'string')
       t.equal(await topology.refusal(host, loopback, 8084), 'ECONNREFUSED')
       t.equal(await topology.refusal(topology.pathOf(one), bridge, 8084), 'ECONNREFUSED')
+      t.ok(await (await topology.udpClient(client, 0, family)).ask(hostAddress, 5354))
+      t.equal(await (await topology.udpClient(topology.pathOf(one), 0, family)).ask(bridge, 5354, 0.5), null)
     })
 
     t.test('a pass that finds nothing to change changes nothing', async t => {
