@@ -2,7 +2,6 @@
  * meshd as a child process, as far as its settings: what it prints and its exit status.
  */
 import t from 'tap'
-import { serve } from '../../helpers/meshctl-server.js'
 import { runProgram } from '../../helpers/run-program.js'
 
 t.test('help and version are printed and nothing is begun', async t => {
@@ -10,15 +9,6 @@ t.test('help and version are printed and nothing is begun', async t => {
   t.match(help, { status: 0, stderr: '' })
   t.match(help.stdout, /^meshd keeps this node's kernel as the mesh wants it/)
   t.match(await runProgram('meshd', ['--version']), { status: 0, stdout: /^meshd \d+\.\d+\.\d+\n$/ })
-})
-
-t.test('where another one answers nothing is begun', async t => {
-  const { socket } = await serve(t)
-  t.same(await runProgram('meshd', ['--socket', socket]), {
-    status: 1,
-    stdout: '',
-    stderr: `meshd: socket ${socket}: another meshd answers there; stop it first, or use --socket for a second one\n`,
-  })
 })
 
 t.test('settings that make no sense are exit status 2 and one line', async t => {

@@ -9,7 +9,7 @@ import t, { type Test } from 'tap'
 import { MeshError, NetlinkError } from '../../../src/errors.js'
 import type { PublishOptions } from '../../../src/status/agent.js'
 import { serveApi, serveMetrics } from '../../../src/status/api.js'
-import { groupId } from '../../../src/status/socket.js'
+import { groupId, requireAlone } from '../../../src/status/socket.js'
 import { AgentDouble, aNode, anEndpoint, aStatus } from '../../helpers/agent-double.js'
 import { shortDirectory } from '../../helpers/short-directory.js'
 import { waitFor } from '../../helpers/wait.js'
@@ -365,8 +365,10 @@ t.test('a stale socket is replaced, a live one is not, and a file is not removed
     serveApi(new AgentDouble(), path, () => {}),
     { code: 'MESH_UNSUPPORTED', message: /another meshd answers there/ },
   )
+  await t.rejects(requireAlone(path), { code: 'MESH_UNSUPPORTED', message: /another meshd answers there/ })
   t.equal((await ask(path, 'GET', '/v1/version')).status, 200, 'the live one goes on')
   await api.close()
+  await requireAlone(path)
 
   writeFileSync(path, 'precious')
   await t.rejects(
