@@ -47,7 +47,7 @@ function* portsOf(port: PublishedPort): Generator<{ published: number; target: n
 
 const known = new WeakMap<Service, readonly Unit[]>()
 
-/** The virtual services of a service, in the order of its ports. A service never changes, so they are found once. */
+/** The virtual services of a service, ranges first, else in the order of its ports. A service never changes, so they are found once. */
 export function unitsOf(service: Service): readonly Unit[] {
   const units = known.get(service) ?? findUnits(service)
   known.set(service, units)
@@ -69,17 +69,31 @@ function findUnits(service: Service): Unit[] {
   const together = new Map<string, Growing>()
   const staysTogether = service.persistence > 0 && keepsPorts(service)
 
+  /** Those that keep their numbers, each as one; other ports may have the same targets, whichever comes first. */
+  const ranges = new Map<PublishedPort, Growing>()
+  const keepsNumbers = ({ protocol, published, target }: PublishedPort) =>
+    published.first === target.first && protocol !== 'sctp'
   for (const port of service.ports) {
+    if (!keepsNumbers(port) || lengthOf(port.published) === 1 || staysTogether) continue
     const { protocol, address } = port
-    const keeps = port.published.first === port.target.first && protocol !== 'sctp'
-    if (keeps && lengthOf(port.published) > 1 && !staysTogether) {
-      const ports = [...portsOf(port)].map(each => each.published)
-      add({ fwmark: fwmarkOf(protocol, port.published.first), protocol, ports, address, targetPort: 0 })
-      continue
-    }
+    const ports = [...portsOf(port)].map(each => each.published)
+    const fwmark = fwmarkOf(protocol, port.published.first)
+    ranges.set(port, add({ fwmark, protocol, ports, address, targetPort: 0 }))
+  }
+  const inRange = (protocol: Protocol, target: number) => {
+    for (const [port, unit] of ranges)
+      if (port.protocol === protocol && port.target.first <= target && target <= port.target.last)
+        return { unit, canonical: target }
+    return undefined
+  }
+
+  for (const port of service.ports) {
+    if (ranges.has(port)) continue
+    const { protocol, address } = port
+    const keeps = keepsNumbers(port)
     for (const { published, target } of portsOf(port)) {
       const key = `${protocol} ${target}`
-      const other = byTarget.get(key)
+      const other = byTarget.get(key) ?? inRange(protocol, target)
       if (other) {
         other.unit.aliases.push({ port: published, address, canonical: other.canonical })
         continue

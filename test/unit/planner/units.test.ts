@@ -63,6 +63,27 @@ t.test('a second published port of the same target is an alias of the first', as
   )
 })
 
+t.test(
+  'a port whose target lies in a range that keeps its numbers is an alias too, whichever comes first',
+  async t => {
+    const range = '8000-8010:8000-8010'
+    for (const specs of [
+      [range, '9005:8005'],
+      ['9005:8005', range],
+    ]) {
+      const units = unitsOf(service(...specs, '9006:8006/udp', '9011:8011'))
+      t.strictSame(
+        units.map(({ protocol, ports: [first], aliases }) => [protocol, first, aliases]),
+        [
+          ['tcp', 8000, [{ port: 9005, address: null, canonical: 8005 }]],
+          ['udp', 9006, []],
+          ['tcp', 9011, []],
+        ],
+      )
+    }
+  },
+)
+
 t.test('SCTP, which no set of ports knows, is matched by address, port by port', async t => {
   t.match(unitsOf(service('8000-8001:8000-8001/sctp', '9:9/sctp')), [
     { ports: [8000], targetPort: 8000, byAddress: true },
