@@ -89,3 +89,27 @@ t.test('a file in a directory of its own anew is read, and watched', async () =>
   await waitFor(async () => (await troubles()).length === 0, 'no trouble any more', 60, 0.2)
   await listed()
 })
+
+t.test('a port that a process of the node has stays its own until that ends', async t => {
+  const process = node.start('.lab/web', '8406')
+  t.teardown(() => process.kill('SIGKILL'))
+  const own = async () =>
+    (await ask(`http://${node.address}:8406/`).catch(() => null))?.container === node.name
+  await waitFor(own, 'the process', 60, 0.1)
+  write('"8406:80", "8407:80"')
+  await until(8407, 'answered')
+  t.ok(await own())
+  const service = (await mesh.client.list())[0]
+  t.match(service, {
+    ports: [{ spec: '8407:80/tcp' }],
+    problems: [/port 8406\/tcp: it is in use .* web \(pid/],
+  })
+  process.kill('SIGKILL')
+  await until(8406, 'answered')
+  await waitFor(
+    async () => (await mesh.client.list())[0]?.problems.length === 0,
+    'no problem any more',
+    60,
+    0.1,
+  )
+})
