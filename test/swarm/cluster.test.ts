@@ -124,6 +124,19 @@ t.test('the nodes are listed', async t => {
   t.match(stdout, 'node2 (this one)')
 })
 
+t.test('an agent that is started beside the one of its node takes nothing from it', async t => {
+  const client = etcd.client()
+  t.teardown(() => client.close())
+  const word = async () => (await client.get('/mesh/alive/node2'))?.value
+  const before = await word()
+  t.ok(before, 'the agent that runs has said that it is there')
+  t.match(await two.exec('timeout', '60', 'node', 'dist/src/cli/meshd.js', ...settings), {
+    status: 1,
+    stderr: /another meshd answers there/,
+  })
+  t.equal(await word(), before, 'and still speaks for its node')
+})
+
 t.test(
   'a container that starts on one node serves through the others at once, and is gone at once',
   async t => {
