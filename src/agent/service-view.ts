@@ -2,7 +2,7 @@
  * A service with its endpoints as the API tells of it. Pure.
  */
 import type { Endpoint } from '../model/mesh.js'
-import { formatPort, formatRange, type PublishedPort } from '../model/ports.js'
+import { formatPort, formatRange, lengthOf, type PublishedPort } from '../model/ports.js'
 import { matchOf, type Unit, unitsOf } from '../planner/units.js'
 import type { EndpointView, PortView, ServiceView } from '../status/views.js'
 import { countOf, endpointPart, type ViewInput } from './endpoint-view.js'
@@ -50,7 +50,6 @@ function endpointView(
   input: ViewInput,
 ): EndpointView {
   const part = endpointPart(endpoint, input)
-  const [only, ...more] = units
   const shares = units.flatMap(unit =>
     input.stacks.map(stack => ({
       stack,
@@ -60,7 +59,7 @@ function endpointView(
   )
   return {
     ...part,
-    port: endpoint.port ?? (more.length === 0 ? (only?.targetPort ?? 0) : 0),
+    port: endpoint.port ?? (lengthOf(port.target) === 1 ? port.target.first : 0),
     published: `${formatRange(port.published)}/${port.protocol}`,
     ...countOf(endpoint, part.address, shares, input),
   }

@@ -10,7 +10,7 @@ import type { Service } from '../../../src/model/service.js'
 import { stacksOf } from '../../../src/planner/stack.js'
 import { matchOf, type Unit, unitsOf } from '../../../src/planner/units.js'
 import { vipRangesOf } from '../../../src/planner/vips.js'
-import { aService } from '../../helpers/services.js'
+import { aService, service as serviceOf } from '../../helpers/services.js'
 
 const endpoint: Endpoint = {
   id: '0123456789abcdef',
@@ -145,4 +145,15 @@ t.test('a name that DNS cannot carry is told of, unless there is another one', a
     .join('.')
     .slice(0, 200)
   t.match(view(aService('web', 8888, { aliases: [alias] }), 'd'.repeat(60)).problems, [/its alias a+\.b+/])
+})
+
+t.test('a port whose target lies in a range is answered at that target', async t => {
+  const { endpoints } = view(serviceOf('web', ['8000-8010:8000-8010', '9005:8005']))
+  t.strictSame(
+    endpoints.map(({ published, port }) => [published, port]),
+    [
+      ['8000-8010/tcp', 0],
+      ['9005/tcp', 8005],
+    ],
+  )
 })
