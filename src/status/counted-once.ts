@@ -1,7 +1,7 @@
 /**
  * Connections of a service, each counted once. Pure.
  */
-import type { EndpointView, ServiceView, VipEndpointView } from './views.js'
+import type { PortView, ServiceView, VipEndpointView } from './views.js'
 
 /**
  * Rows of endpoints whose counts may be summed up. Published ports that share a virtual
@@ -12,13 +12,11 @@ export function countedOnce({
   endpoints,
   vipEndpoints,
 }: Pick<ServiceView, 'ports' | 'endpoints' | 'vipEndpoints'>): readonly VipEndpointView[] {
-  const fwmarks = new Map(
-    ports.map(({ published, protocol, fwmark }) => [`${published}/${protocol}`, fwmark]),
-  )
-  const once = new Map<string, EndpointView>()
-  for (const each of endpoints) {
-    const door = fwmarks.get(each.published) ?? each.published
-    once.set(`${door} ${each.id ?? each.address}:${each.port}`, each)
-  }
-  return [...once.values(), ...vipEndpoints]
+  const keyOf = ({ published, protocol }: PortView) => `${published}/${protocol}`
+  const isRange = ({ published }: PortView) => published.includes('-')
+  // A range tells of all that other ports lead into it, and may tell of more.
+  const rangesLast = ports.toSorted((a, b) => Number(isRange(a)) - Number(isRange(b)))
+  const telling = new Map(rangesLast.map(port => [port.fwmark, port]))
+  const repeating = new Set(ports.filter(port => telling.get(port.fwmark) !== port).map(keyOf))
+  return [...endpoints.filter(({ published }) => !repeating.has(published)), ...vipEndpoints]
 }

@@ -10,6 +10,7 @@ import type { Service } from '../../../src/model/service.js'
 import { stacksOf } from '../../../src/planner/stack.js'
 import { matchOf, type Unit, unitsOf } from '../../../src/planner/units.js'
 import { vipRangesOf } from '../../../src/planner/vips.js'
+import { countedOnce } from '../../../src/status/counted-once.js'
 import { aService, service as serviceOf } from '../../helpers/services.js'
 
 const endpoint: Endpoint = {
@@ -156,4 +157,27 @@ t.test('a port whose target lies in a range is answered at that target', async t
       ['9005/tcp', 8005],
     ],
   )
+})
+
+t.test('connections of a range are counted once, whatever other ports lead into it', async t => {
+  const active = (ports: readonly string[], connections: readonly number[]) => {
+    const service = serviceOf('web', ports)
+    const readings = unitsOf(service).map((unit, i) => {
+      const match = matchOf(unit, '10.254.0.1', 'inet')
+      const object = {
+        kind: 'destination' as const,
+        service: match,
+        address: '10.254.0.3',
+        port: unit.targetPort,
+      }
+      const full = { ...object, weight: 5, drainingSince: 0, active: connections[i]!, inactive: 0 }
+      return [keyOf(full), full] as const
+    })
+    const shown = countedOnce(view(service, 'mesh', new Map(readings)))
+    return shown.reduce((sum, each) => sum + each.active, 0)
+  }
+  t.equal(active(['8000-8010:8000-8010', '9005:8005'], [7]), 7)
+  t.equal(active(['9005:8005', '8000-8010:8000-8010', '9006:8006'], [7]), 7)
+  t.equal(active(['8080:80', '8081-8082:80-81'], [2, 3]), 5, 'a shifted range, whose first port is shared')
+  t.equal(active(['8080:80', '8081:80', '9090:90'], [2, 3]), 5)
 })
