@@ -20,7 +20,11 @@ export interface HeldPortsOptions {
   /** What the kernel held when the agent began. */
   readonly found: readonly KernelObject[]
   readonly reserved: readonly ReservedPort[]
-  readonly readListeners: (ports: readonly PublishedPort[]) => Promise<readonly Listener[]>
+  /** Listeners, those on one of the ports with their process; of `known` that is known. */
+  readonly readListeners: (
+    ports: readonly PublishedPort[],
+    known: readonly Listener[],
+  ) => Promise<readonly Listener[]>
   readonly log: Logger
 }
 
@@ -41,6 +45,8 @@ export class HeldPorts {
   /** Ports that are in force here, by key. */
   private open = new Set<string>()
   private held: Held = new Map()
+  /** Those that were there at the last look. */
+  private listeners: readonly Listener[] = []
   private services: readonly Service[] | null = null
   /** What was asked for last by `left`, and what it was told. */
   private kept: {
@@ -68,8 +74,8 @@ export class HeldPorts {
 
   /**
    * The services without the ports that are held; what that costs one of them is among its
-   * problems. Its VIP answers where it would, and other nodes reach its containers here. One of which nothing is held is the same object,
-   * and so is the list as long as nothing changes.
+   * problems. Its VIP answers where it would, and other nodes reach its containers here. One of
+   * which nothing is held is the same object, and so is the list as long as nothing changes.
    */
   left(services: readonly Service[]): readonly Service[] {
     const { held } = this
@@ -89,7 +95,9 @@ export class HeldPorts {
         else fresh.push({ service, port })
       }
     const held = new Map<string, string>()
-    const listeners = fresh.length > 0 ? await readListeners(fresh.map(({ port }) => port)) : []
+    const ports = fresh.map(({ port }) => port)
+    const listeners = ports.length > 0 ? await readListeners(ports, this.listeners) : []
+    this.listeners = listeners
     for (const { service, port } of fresh) {
       const holder = holderHere(port, service, { snapshot, listeners, reserved })
       if (holder === null) open.add(keyOf(port))

@@ -70,8 +70,14 @@ export async function listens(pid: number, proc: string): Promise<boolean> {
   })
 }
 
-/** All listeners of the node; those on a published port of `ports` with their process. */
-export async function readListeners(ports: readonly PortSpec[] = []): Promise<Listener[]> {
+/**
+ * All listeners of the node; those on a published port of `ports` with their process. Whose socket is
+ * among `known` is not found out again: that takes a look at every file of every process.
+ */
+export async function readListeners(
+  ports: readonly PortSpec[] = [],
+  known: readonly Listener[] = [],
+): Promise<Listener[]> {
   const listeners = await listenersIn('/proc/net')
   const asked = listeners.filter(({ protocol, port }) =>
     ports.some(
@@ -79,16 +85,22 @@ export async function readListeners(ports: readonly PortSpec[] = []): Promise<Li
         wanted === protocol && published !== null && port >= published.first && port <= published.last,
     ),
   )
-  if (asked.length === 0) return listeners
-  const owners = await socketOwners(new Set(asked.map(each => each.inode)))
+  const inodes = new Set(asked.map(({ inode }) => inode))
+  const owners = new Map<number, Owner>()
+  for (const { inode, process, pid } of known)
+    if (process !== null && pid !== null && inodes.delete(inode)) owners.set(inode, { process, pid })
+  if (inodes.size > 0) for (const [inode, owner] of await socketOwners(inodes)) owners.set(inode, owner)
   return listeners.map(each => ({ ...each, ...owners.get(each.inode) }))
 }
 
+interface Owner {
+  readonly process: string
+  readonly pid: number
+}
+
 /** The processes that hold these sockets open, found by walking /proc/PID/fd. */
-async function socketOwners(
-  inodes: ReadonlySet<number>,
-): Promise<Map<number, { process: string; pid: number }>> {
-  const owners = new Map<number, { process: string; pid: number }>()
+async function socketOwners(inodes: ReadonlySet<number>): Promise<Map<number, Owner>> {
+  const owners = new Map<number, Owner>()
   for (const pid of (await readdir('/proc')).filter(name => /^\d+$/.test(name))) {
     // A process may end while it is looked at, and then holds nothing any more.
     const files = await readdir(`/proc/${pid}/fd`).catch(() => [])

@@ -25,12 +25,18 @@ const listener = (port: number, fields: Partial<Listener> = {}): Listener => ({
 
 /** A node on which others have what `others` says, and where the kernel held `found` of the mesh. */
 function node(found: readonly KernelObject[] = []) {
-  const others = { listeners: [] as Listener[], containers: [container('own')], reads: 0 }
+  const others = {
+    listeners: [] as Listener[],
+    known: [] as readonly Listener[],
+    containers: [container('own')],
+    reads: 0,
+  }
   const held = new HeldPorts({
     found,
     reserved: reservedPorts,
-    readListeners: async () => {
+    readListeners: async (_, known) => {
       others.reads++
+      others.known = known
       return others.listeners
     },
     log: pino({ level: 'silent' }),
@@ -135,6 +141,7 @@ t.test('listeners are read where a port is new, and nothing else changes', async
   t.equal(others.reads, 1)
   await look(services, true)
   t.equal(others.reads, 2)
+  t.strictSame(others.known, [listener(8888)], 'whose process is known')
   t.equal(left(services), now, 'the same list while the same are held')
   const more = [...services, service('more', ['9001:80'])]
   await look(more)

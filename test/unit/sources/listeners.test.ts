@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
 import { createServer } from 'node:net'
 import t from 'tap'
+import type { Listener } from '../../../src/model/conflicts.js'
 import {
   listens,
   parseSctpEndpoints,
@@ -15,9 +16,9 @@ const short = (each: { protocol: string; address: string; port: number; inode: n
   `${each.protocol} ${each.address}:${each.port} ${each.inode}`
 
 /** Who listens on a port of this machine, asked for by name. */
-async function holdersOf(protocol: 'tcp' | 'udp', port: number) {
+async function holdersOf(protocol: 'tcp' | 'udp', port: number, known?: Listener[]) {
   const range = { first: port, last: port }
-  const listeners = await readListeners([{ protocol, published: range, target: range, address: null }])
+  const listeners = await readListeners([{ protocol, published: range, target: range, address: null }], known)
   return listeners.filter(each => each.protocol === protocol && each.port === port)
 }
 
@@ -75,6 +76,9 @@ t.test('the process that listens on a port is named', async t => {
   t.strictSame(await holdersOf('udp', port), [])
   const unnamed = (await readListeners()).find(each => each.port === port)
   t.match(unnamed, { process: null, pid: null }, 'nobody is named who was not asked for')
+  const known = (await holdersOf('tcp', port)).map(each => ({ ...each, process: 'known' }))
+  t.match(await holdersOf('tcp', port, known), [{ process: 'known', address: '127.0.0.1' }])
+  t.match(await holdersOf('tcp', port, [unnamed!]), [process_], 'one that had no name is asked for again')
 })
 
 t.test('a UDP socket on all IPv6 addresses holds the IPv4 port', async t => {
