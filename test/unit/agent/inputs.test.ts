@@ -2,7 +2,8 @@
  * What other nodes tell, as it comes into the loop.
  */
 import t from 'tap'
-import { Collected, combine } from '../../../src/agent/inputs.js'
+import { combine } from '../../../src/agent/combine.js'
+import { Collected } from '../../../src/agent/inputs.js'
 import type { ClusterNode, Reach, RemoteContainer } from '../../../src/model/cluster.js'
 import { createMerge } from '../../../src/model/merge.js'
 import { container, containerSnapshot } from '../../helpers/containers.js'
