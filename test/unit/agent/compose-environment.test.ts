@@ -1,6 +1,7 @@
 import t from 'tap'
 import { environmentOf } from '../../../src/agent/compose-environment.js'
 
+// biome-ignore lint/suspicious/noTemplateCurlyInString: compose variables
 const text = 'ports: ["${PORT:-${OTHER}}:80", "$TARGET:$TARGET"]'
 
 t.test('the variables that a file names, and no others', async t => {
