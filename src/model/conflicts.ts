@@ -209,7 +209,8 @@ function clash(a: PortSpec, b: PortSpec): boolean {
   )
 }
 
-function sameDoor(a: PortSpec, b: PortSpec): boolean {
+/** The same ports of the node, wherever they lead. */
+export function sameDoor(a: PortSpec, b: PortSpec): boolean {
   return clash(a, b) && formatRange(a.published!) === formatRange(b.published!) && a.address === b.address
 }
 

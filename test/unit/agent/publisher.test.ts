@@ -68,6 +68,26 @@ t.test('what one service of a file gives up another one gets, whichever comes fi
   t.same(await stored(), before, 'all or none')
 })
 
+t.test('services of a file swap what they have', async t => {
+  const { publisher, stored, store } = await publisherOf(t)
+  const both = (a: string, b: string, vips: readonly [string, string]) => [
+    { ...asked('a', a), vip: vips[0] },
+    { ...asked('b', b), vip: vips[1] },
+  ]
+  await publisher.apply(both('18801:80', '18802:80', ['10.253.0.7', '10.253.0.8']))
+  await publisher.apply(both('18802:80', '18801:80', ['10.253.0.8', '10.253.0.7']))
+  t.same(await stored(), ['a 18802:80/tcp', 'b 18801:80/tcp'])
+  t.same(
+    (await store.list()).map(({ vip }) => vip),
+    ['10.253.0.8', '10.253.0.7'],
+  )
+  await t.rejects(publisher.apply(both('18801:80', '18801:81', ['10.253.0.8', '10.253.0.7'])), {
+    message: 'publish 18801/tcp: service b publishes it',
+  })
+  const [{ vip } = { vip: null }] = await publisher.apply([asked('a', '18803:80')])
+  t.equal(vip, '10.253.0.8', 'a VIP that a file leaves open stays')
+})
+
 t.test('a file that selects no more goes by the name again', async t => {
   const { publisher, store, run } = await publisherOf(t, 'web')
   const selector = async () => (await store.list())[0]?.selector
