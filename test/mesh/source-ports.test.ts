@@ -20,9 +20,11 @@ t.test('one source port through three nodes', async t => {
 
   const web = second.addContainer('web', { labels: { app: 'web' } })
   await second.serveTcp(web, 80, 'web')
+  await second.serveTcp(web, 8005, 'web')
   await second.serveUdp(web, 53, 'web')
   two.containers = [web]
-  for (const mesh of meshes) mesh.services = [service('web', ['8888:80', '9999:80', '5353:53/udp'])]
+  const ports = ['8888:80', '9999:80', '5353:53/udp', '9005:8005', '8000-8010:8000-8010']
+  for (const mesh of meshes) mesh.services = [service('web', ports)]
   await two.pass()
   for (const mesh of meshes) {
     if (mesh === two) continue
@@ -76,6 +78,16 @@ t.test('one source port through three nodes', async t => {
         [0, 9999],
         [1, 8888],
         [1, 9999],
+      ])
+    })
+
+    t.test(`a port of a range, and another one that leads to it, ${name}`, async t => {
+      await openAll(t, 41_003, [
+        [0, 9005],
+        [0, 8005],
+        [1, 9005],
+        [2, 8005],
+        [1, 8005],
       ])
     })
 
