@@ -7,11 +7,12 @@
 import type { Logger } from 'pino'
 import type { KernelObject } from '../kernel/objects.js'
 import { holderHere, type Listener, type ReservedPort } from '../model/conflicts.js'
-import { formatRange, type PublishedPort } from '../model/ports.js'
+import { formatRange, lengthOf, type PublishedPort } from '../model/ports.js'
 import type { Service } from '../model/service.js'
 import type { ContainerSnapshot } from '../model/snapshot.js'
 import { vipPortsOf } from '../model/vip-ports.js'
 import { portSet } from '../planner/names.js'
+import { maybeOfClient } from '../sources/listeners.js'
 
 /** Published port, as `keyOf` has it → who holds it, in words. */
 type Held = ReadonlyMap<string, string>
@@ -97,9 +98,14 @@ export class HeldPorts {
     const held = new Map<string, string>()
     const ports = fresh.map(({ port }) => port)
     const listeners = ports.length > 0 ? await readListeners(ports, this.listeners) : []
+    // Sockets of clients come and go: there may always be one that is in a range.
+    const before = new Set(this.listeners.map(({ inode }) => inode))
+    const lasting = listeners.filter(each => !maybeOfClient(each) || before.has(each.inode))
     this.listeners = listeners
     for (const { service, port } of fresh) {
-      const holder = holderHere(port, service, { snapshot, listeners, reserved })
+      const isRange = lengthOf(port.published) > 1
+      const known = isRange && this.held.has(keyOf(port)) ? lasting : listeners
+      const holder = holderHere(port, service, { snapshot, listeners: known, reserved })
       if (holder === null) open.add(keyOf(port))
       else held.set(keyOf(port), holder)
     }

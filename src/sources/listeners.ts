@@ -63,11 +63,14 @@ async function listenersIn(directory: string): Promise<Listener[]> {
 /** Whether anybody in the network namespace of a process listens for others. */
 export async function listens(pid: number, proc: string): Promise<boolean> {
   const listeners = await listenersIn(`${proc}/${pid}/net`)
-  return listeners.some(({ protocol, address, port }) => {
-    // Docker's own resolver is there before the container is; and who asks it by a socket
-    // that is not connected, as musl does, serves nobody yet.
-    return !address.startsWith('127.') && (protocol !== 'udp' || port < firstForClients)
-  })
+  // Docker's own resolver is there before the container is; and who asks it by a socket
+  // that is not connected, as musl does, serves nobody yet.
+  return listeners.some(each => !each.address.startsWith('127.') && !maybeOfClient(each))
+}
+
+/** Whether it may be the socket of somebody who asks others and expects their answers: it does not tell. */
+export function maybeOfClient({ protocol, port }: Listener): boolean {
+  return protocol === 'udp' && port >= firstForClients
 }
 
 /**

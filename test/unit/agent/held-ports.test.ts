@@ -99,6 +99,22 @@ t.test('it is the mesh’s as soon as nobody holds it, and stays so', async t =>
   t.strictSame((await answers(services)).ports, [], 'once it was given up it is like any other')
 })
 
+t.test('sockets of clients, which come and go, do not keep a range of datagrams for ever', async t => {
+  const { others, answers } = node()
+  const services = [
+    service('rtp', ['40000-41000:40000-41000/udp', '50000:53/udp']),
+    service('web', ['8888:80']),
+  ]
+  const client = (inode: number) => listener(40_000 + inode, { protocol: 'udp', inode })
+  const single = (inode: number) => listener(50_000, { protocol: 'udp', inode })
+  others.listeners = [client(1), listener(8888, { inode: 2 }), single(11)]
+  t.strictSame((await answers(services)).ports, [], 'at first nobody knows what they are')
+  others.listeners = [client(1), client(3), listener(8888, { inode: 4 }), single(12)]
+  t.strictSame((await answers(services, true)).ports, [], 'one of them has stayed')
+  others.listeners = [client(5), listener(8888, { inode: 6 }), single(13)]
+  t.strictSame((await answers(services, true)).ports, [40_000], 'a server may be started again')
+})
+
 t.test('what the kernel held when the agent began is the mesh’s', async t => {
   const bound = service('bound', ['10.0.0.5:84:80', '9000:90/sctp'])
   const services = [service('web', ['8888:80', '5353:53/udp', '8000-8009:8000-8009']), bound]
