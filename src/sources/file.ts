@@ -6,7 +6,7 @@
  */
 import { type FSWatcher, unwatchFile, watch, watchFile } from 'node:fs'
 import { readFile } from 'node:fs/promises'
-import { basename, dirname } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { InputError, reasonOf, SourceError } from '../errors.js'
 import type { Publication } from '../model/publication.js'
 import type { Service } from '../model/service.js'
@@ -46,6 +46,8 @@ function settled(publication: Publication): Service {
 
 export class FileSource implements Source<ServiceSnapshot> {
   readonly name: string
+  /** The file itself, and that beside it which may have a compose file's variables. */
+  readonly #paths: readonly string[]
   readonly #parse: (text: string, path: string) => Publication[]
   #watcher: FSWatcher | null = null
   #timer: NodeJS.Timeout | null = null
@@ -57,6 +59,7 @@ export class FileSource implements Source<ServiceSnapshot> {
   /** `parse` throws InputError. */
   constructor(path: string, parse: (text: string, path: string) => Publication[]) {
     this.name = path
+    this.#paths = [path, join(dirname(path), '.env')]
     this.#parse = parse
   }
 
@@ -82,7 +85,7 @@ export class FileSource implements Source<ServiceSnapshot> {
       }
     }
     this.#look = changed
-    watchFile(this.name, { interval: lookGap }, changed)
+    for (const path of this.#paths) watchFile(path, { interval: lookGap }, changed)
     void read()
   }
 
@@ -92,11 +95,10 @@ export class FileSource implements Source<ServiceSnapshot> {
    */
   #watch(onChange: () => void): void {
     if (this.#watcher || this.#stopped) return
-    // Beside a compose file .env may have its variables.
-    const files = [basename(this.name), '.env']
+    const names = this.#paths.map(path => basename(path))
     try {
       this.#watcher = watch(dirname(this.name), (_, name) => {
-        if (name === null || files.includes(name)) onChange()
+        if (name === null || names.includes(name)) onChange()
       })
       this.#watcher.on('error', () => {
         this.#watcher?.close()
@@ -111,7 +113,7 @@ export class FileSource implements Source<ServiceSnapshot> {
   async stop(): Promise<void> {
     this.#stopped = true
     this.#watcher?.close()
-    if (this.#look) unwatchFile(this.name, this.#look)
+    for (const path of this.#look ? this.#paths : []) unwatchFile(path, this.#look!)
     if (this.#timer) clearTimeout(this.#timer)
   }
 }

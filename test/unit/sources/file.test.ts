@@ -1,8 +1,9 @@
 /**
  * A watched file as a source.
  */
-import { mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { mkdirSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { reasonOf } from '../../../src/errors.js'
 import type { Service } from '../../../src/model/service.js'
@@ -89,6 +90,24 @@ t.test('changes are seen behind a link, and of a file whose directory is replace
     renameSync(join(directory, 'next'), etc)
     await last(name)
   }
+})
+
+t.test('variables beside it are read again, also in a directory that replaced another', async t => {
+  const directory = t.testdir({ etc: { 'mesh.yaml': '', '.env': 'web' } })
+  const etc = join(directory, 'etc')
+  const last = watching(t, join(etc, 'mesh.yaml'), (_, path) =>
+    servicesFromFile(fileOf(readFileSync(join(dirname(path), '.env'), 'utf8')), path),
+  )
+  await last('web')
+  mkdirSync(join(directory, 'next'))
+  for (const [name, text] of Object.entries({ 'mesh.yaml': '# new', '.env': 'api' }))
+    writeFileSync(join(directory, 'next', name), text)
+  rmSync(etc, { recursive: true })
+  renameSync(join(directory, 'next'), etc)
+  await last('api')
+  await sleep(4000) // until the file itself is looked at no more because of that
+  writeFileSync(join(etc, '.env'), 'shop')
+  await last('shop')
 })
 
 t.test('a file that is away or makes no sense changes nothing, and is read once it does', async t => {
