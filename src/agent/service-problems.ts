@@ -1,6 +1,6 @@
 /**
  * What is wrong with a service though it is served, a sentence each: labels that were left
- * aside, and names that DNS cannot carry. Pure.
+ * aside, ports that this node leaves to others, and names that DNS cannot carry. Pure.
  */
 import { dottedName, isUsableName, shortName } from '../dns/names.js'
 import { isServed, type Service } from '../model/service.js'

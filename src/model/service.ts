@@ -97,7 +97,10 @@ export interface Service {
   /** Only callers that share one of them see the service; none: everybody does. */
   readonly scopes: readonly string[]
   readonly declaredBy: Declarer
-  /** What is wrong with the labels of the Swarm service of that name, a sentence each. They change nothing here. */
+  /**
+   * What is wrong with the labels of the Swarm service of that name, which then change nothing here,
+   * and, never stored, which published ports this node leaves to others; a sentence each.
+   */
   readonly problems: readonly string[]
   /** Published ports that this node leaves to others who have them, and other nodes answer on. Never stored. */
   readonly elsewhere?: readonly PublishedPort[]

@@ -73,7 +73,10 @@ export interface ServiceView {
   readonly selector: Readonly<Record<string, string>> | null
   /** Who asks for it: `meshctl`, `swarm` (labels of the Swarm service), or the path of the file that says so. */
   readonly origin: string
-  /** What is wrong with the labels of the Swarm service of that name, or keeps it from being found by name, a sentence each. */
+  /**
+   * What is wrong with the labels of the Swarm service of that name, keeps it from being found by
+   * name, or from being answered on a port here; a sentence each.
+   */
   readonly problems: readonly string[]
   readonly endpoints: readonly EndpointView[]
   /** Its address in the mesh; null: it has none. */
