@@ -114,8 +114,8 @@ export interface RouteObject {
 }
 
 /**
- * A policy rule `from SOURCE [fwmark FWMARK[/MASK]] [ipproto udp sport PORTS] lookup TABLE
- * [suppress_prefixlength 0]`, or `… goto PRIORITY`; ours carry protocol `meshProtocol`.
+ * A policy rule `from SOURCE [to DESTINATION] [fwmark FWMARK[/MASK]] [ipproto udp sport PORTS] lookup
+ * TABLE [suppress_prefixlength 0]`, or `… goto PRIORITY`; ours carry protocol `meshProtocol`.
  */
 export interface RuleObject {
   readonly kind: 'rule'
@@ -123,6 +123,8 @@ export interface RuleObject {
   readonly priority: number
   /** `10.254.0.5/32`, or `0.0.0.0/0` (`::/0`) for packets whose source is not chosen yet. */
   readonly source: string
+  /** Only packets to this prefix. */
+  readonly destination?: string
   /** 0 in a rule with `goto`. */
   readonly table: number
   /** Priority of the rule to go on with, larger than this one's; no part of what identifies a rule to the kernel. */
@@ -300,7 +302,7 @@ export function keyOf(object: KernelObject): string {
     case 'route':
       return `route ${object.place} ${object.table} ${object.destination}`
     case 'rule':
-      return `rule ${object.place} ${object.priority} ${object.source} ${object.table} ${object.udpPorts ?? ''}${markOf(object)}`
+      return `rule ${object.place} ${object.priority} ${object.source} ${object.table} ${object.udpPorts ?? ''}${object.destination ?? ''}${markOf(object)}`
     case 'sysctl':
       return `sysctl ${object.place} ${object.name}`
     case 'set':

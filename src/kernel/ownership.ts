@@ -11,6 +11,8 @@ export const replyTable = 1090
 
 /** Priority of our policy rules: after `local` (0), before `main` (32766), room on both sides. */
 export const rulePriority = 1090
+/** Priority of the rules for what is addressed to the mesh: before those that others have for sources, marks or VPNs. */
+export const poolPriority = 90
 
 /** The sandbox; `ip netns exec mesh …`. */
 export const sandboxPath = '/run/netns/mesh'

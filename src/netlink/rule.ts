@@ -33,6 +33,8 @@ export interface RuleConfiguration {
   readonly priority: number
   /** `10.254.0.5/32`; `0.0.0.0/0` or `::/0`: from all. */
   readonly source: string
+  /** `10.254.0.0/16`; null or missing: to all. */
+  readonly destination?: string | null
   /** 0 in a rule with `goto`. */
   readonly table: number
   /** Priority of the rule to go on with, larger than this one's; null or missing: it looks up `table`. */
@@ -83,6 +85,7 @@ export function decodeRule(payload: Buffer): RuleReading | null {
   return {
     priority: values.priority ?? 0,
     source: `${values.source ?? anyAddress(header.family)}/${header.srcLen ?? 0}`,
+    destination: values.destination === undefined ? null : `${values.destination}/${header.dstLen ?? 0}`,
     table: values.table ?? header.table ?? 0,
     goto: values.goto ?? null,
     protocol: values.protocol ?? 0,
@@ -101,9 +104,11 @@ export function decodeRule(payload: Buffer): RuleReading | null {
 
 function ruleRequest(verb: string, type: number, bits: number, rule: RuleConfiguration): Request {
   const { family, address, length } = parsePrefix(rule.source)
+  const destination = rule.destination ? parsePrefix(rule.destination) : null
   const header = rt.formatRule({
     family,
     srcLen: length,
+    dstLen: destination?.length ?? 0,
     table: rule.table < 256 ? rule.table : anyTable,
     action: typeof rule.goto === 'number' ? toRule : toTable,
   })
@@ -114,6 +119,7 @@ function ruleRequest(verb: string, type: number, bits: number, rule: RuleConfigu
   }
   if (typeof rule.goto === 'number') values.goto = rule.goto
   if (length > 0) values.source = address
+  if (destination) values.destination = destination.address
   if (typeof rule.fwmark === 'number') values.fwmark = rule.fwmark
   if (typeof rule.fwmask === 'number') values.fwmask = rule.fwmask
   if (typeof rule.inputLink === 'string') values.inputLink = rule.inputLink
@@ -122,7 +128,7 @@ function ruleRequest(verb: string, type: number, bits: number, rule: RuleConfigu
   if (typeof rule.suppressPrefixLength === 'number') values.suppressPrefixLength = rule.suppressPrefixLength
   return {
     operation: `${verb} rule`,
-    subject: `${rule.priority} from ${length > 0 ? rule.source : 'all'} ${typeof rule.goto === 'number' ? `goto ${rule.goto}` : `lookup ${rule.table}`}`,
+    subject: `${rule.priority} from ${length > 0 ? rule.source : 'all'} ${rule.destination ? `to ${rule.destination} ` : ''}${typeof rule.goto === 'number' ? `goto ${rule.goto}` : `lookup ${rule.table}`}`,
     type,
     flags: bits,
     payload: ruleAttributes.encode(values, header),

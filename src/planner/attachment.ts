@@ -3,7 +3,14 @@
  * way of its replies; and how to tell from an object which attachment it belongs to. Pure.
  */
 import type { KernelObject, Place } from '../kernel/objects.js'
-import { attachmentLink, ipv6Switch, meshLink, replyTable, rulePriority } from '../kernel/ownership.js'
+import {
+  attachmentLink,
+  ipv6Switch,
+  meshLink,
+  poolPriority,
+  replyTable,
+  rulePriority,
+} from '../kernel/ownership.js'
 import type { Attachment } from '../model/mesh.js'
 import { formatRange, type PortRange } from '../model/ports.js'
 import { addressSets } from './names.js'
@@ -17,6 +24,21 @@ export function replyPath(place: Place, address: string, gateway: string, stack:
     route(place, stack.everywhere, meshLink, { table: replyTable, gateway, source: address }),
     { kind: 'rule', place, priority: rulePriority, source: `${address}${stack.whole}`, table: replyTable },
   ]
+}
+
+/**
+ * Packets to the mesh take its routes, whatever rules others have for some sources or marks,
+ * or tables of theirs that come before the main one.
+ */
+export function wayIn(place: Place, pool: string, { everywhere }: Stack): KernelObject {
+  return {
+    kind: 'rule',
+    place,
+    priority: poolPriority,
+    source: everywhere,
+    destination: pool,
+    table: mainTable,
+  }
 }
 
 /**

@@ -6,7 +6,7 @@ import type { KernelObject } from '../kernel/objects.js'
 import { meshLink, uplink } from '../kernel/ownership.js'
 import type { Node } from '../model/snapshot.js'
 import { nodeAddress, sandboxAddress } from './addresses.js'
-import { allowIpv6, replyPath } from './attachment.js'
+import { allowIpv6, replyPath, wayIn } from './attachment.js'
 import { mappedProtocols, portSet } from './names.js'
 import { entry, localTable, route, set, sysctl } from './objects.js'
 import { passagesOf } from './passage.js'
@@ -89,6 +89,7 @@ function uplinkOf(node: Node, own: string, sandbox: string, stack: Stack): Kerne
     route('mesh', `${own}${stack.whole}`, uplink),
     route('mesh', stack.everywhere, uplink, { gateway: own }),
     ...replyPath('host', own, sandbox, stack),
+    wayIn('host', stack.subnet(node.pool), stack),
   ]
 }
 
@@ -98,6 +99,7 @@ function planVips({ subnet }: Node, range: VipRange): KernelObject[] {
   return [
     ...planVipRange(range),
     wayToVips('host', range, address(sandboxAddress(subnet)), address(nodeAddress(subnet))),
+    wayIn('host', range.pool, range.stack),
   ]
 }
 
@@ -118,6 +120,9 @@ function sysctls(settings: PlanSettings): KernelObject[] {
     // 127.0.0.1:PORT leaves by mesh0 with a loopback source until it is masqueraded.
     sysctl('host', `net.ipv4.conf.${meshLink}.route_localnet`, '1'),
     sysctl('mesh', 'net.ipv4.ip_forward', '1'),
+    // Links do as the machine's new ones do, which may be another thing than what it does itself.
+    sysctl('host', `net.ipv4.conf.${meshLink}.forwarding`, '1'),
+    sysctl('mesh', 'net.ipv4.conf.default.forwarding', '1'),
     // The sandbox is all routing: a client's address is as good on one link as on the other.
     // A new namespace begins with what the machine has, which may be strict.
     sysctl('mesh', 'net.ipv4.conf.all.rp_filter', '0'),

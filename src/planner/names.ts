@@ -62,6 +62,7 @@ export const chains = {
   snat: 'MESH-SNAT',
   forward: 'MESH-FORWARD',
   input: 'MESH-INPUT',
+  output: 'MESH-OUTPUT',
   mark: 'MESH-MARK',
   stamp: 'MESH-STAMP',
   tunnel: 'MESH-TUNNEL',

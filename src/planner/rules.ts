@@ -85,6 +85,7 @@ function clusterRules(
   return {
     untracked: isOuter ? untracked : [],
     input: isOuter ? tunnel : [],
+    output: isOuter ? [`${vxlan} -m set --match-set ${sets.nodes} dst -j ACCEPT`] : [],
     mark: [
       // The mark that arrives is the entry node's number. It is kept with the connection, that of
       // the newest packet, since nodes may share a passage, and taken off the packet, or the
@@ -107,7 +108,7 @@ const beginning = { tcp: ' -m tcp --tcp-flags SYN SYN', udp: '' } as const
 /** What comes from an address that is good on one link only cannot be sent on: it is refused like at any closed port. */
 const stayingHere = ['-s fe80::/10 -j RETURN']
 
-const alone = { untracked: [], input: [], mark: [], dnat: [], snat: [], forward: [], stamp: [] }
+const alone = { untracked: [], input: [], output: [], mark: [], dnat: [], snat: [], forward: [], stamp: [] }
 const withoutVips = { pool: [], toSandbox: [], between: [], mark: [] }
 
 /** What the rules of one family depend on. */
@@ -190,6 +191,9 @@ export function planRules(inputs: RuleInputs): KernelObject[] {
           rules('host', 'raw', chains.tunnel, cluster.untracked),
           enter('host', 'raw', 'PREROUTING', chains.tunnel),
           enter('host', 'raw', 'OUTPUT', chains.tunnel),
+          // Untracked, they are among nothing established that a firewall lets out.
+          rules('host', 'filter', chains.output, cluster.output),
+          enter('host', 'filter', 'OUTPUT', chains.output),
         ]
       : []),
     ...(membership

@@ -86,6 +86,7 @@ export function describe(change: Change): string {
     case 'rule':
       return words(
         `${ipOf(object.source)} rule ${adding ? 'add' : 'del'} from ${object.source}`,
+        object.destination !== undefined && `to ${object.destination}`,
         object.fwmark !== undefined && `fwmark ${hex(object.fwmark)}${maskOf(object)}`,
         object.udpPorts !== undefined && `ipproto udp sport ${object.udpPorts}`,
         object.goto === undefined ? `lookup ${object.table}` : `goto ${object.goto}`,
