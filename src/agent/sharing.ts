@@ -53,7 +53,7 @@ export interface JoinOptions {
   readonly log: Logger
   /** What the kernel has of the mesh. */
   readonly objects: Iterable<KernelObject>
-  /** The place turns out to be another one than the kernel's. */
+  /** The place turns out to be another one than the kernel's, or is so from now on. */
   readonly onMoved: () => void
 }
 
@@ -82,7 +82,7 @@ export async function join(cluster: Cluster, options: JoinOptions): Promise<Plac
   const joined = async (patience: number): Promise<NodeRecord | null> => {
     for (let tries = 0; tries < patience; tries++) {
       try {
-        return await cluster.join(claim)
+        return await cluster.join(claim, onMoved)
       } catch (error) {
         if (error instanceof InputError) throw error
         if (told !== reasonOf(error)) log.warn({ reason: reasonOf(error) }, 'cannot join the cluster yet')

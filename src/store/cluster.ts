@@ -28,8 +28,10 @@ export interface Cluster extends Source<ClusterSnapshot> {
    * Takes this node's place, the former one if it had one, and holds it until `leave`
    * or `stop`. Refuses (InputError) a name or an address that another live node has,
    * and a pool other than the cluster's; throws MESH_STORE when the store is out of reach.
+   * `onMoved`: the place was given to another node while this one was cut off, and this one
+   * has another number now; it tells no more, and is to join anew.
    */
-  join(claim: Claim): Promise<NodeRecord>
+  join(claim: Claim, onMoved?: () => void): Promise<NodeRecord>
   /**
    * This node's complete list of containers, and the ids of those of any node that Swarm is
    * about to stop, where this one knows of some. It stays what the node has to tell, also

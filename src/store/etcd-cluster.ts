@@ -91,8 +91,8 @@ export class EtcdCluster implements Cluster {
     return this.stop()
   }
 
-  join(claim: Claim): Promise<NodeRecord> {
-    return this.#own.join(claim)
+  join(claim: Claim, onMoved?: () => void): Promise<NodeRecord> {
+    return this.#own.join(claim, onMoved)
   }
 
   announce(containers: readonly OwnContainer[], ending?: readonly string[]): Promise<void> {

@@ -82,7 +82,7 @@ export class EtcdOwnNode {
     await this.#turns.done()
   }
 
-  join(claim: Claim): Promise<NodeRecord> {
+  join(claim: Claim, onMoved = () => {}): Promise<NodeRecord> {
     return this.#turns.next(async () => {
       await this.#own?.lease.release()
       this.#displaced = null
@@ -92,7 +92,7 @@ export class EtcdOwnNode {
         const news = { told: false, ending: [] }
         const claimant = { claim, agent: this.#agent, ...news, lease: lease.id, number: null, patience }
         const held = await claimPlace(this.#client, this.#keys, claimant)
-        this.#own = { claim, ...held, lease, ...news, written: null }
+        this.#own = { claim, onMoved, ...held, lease, ...news, written: null }
         await this.#keepFormer(this.#own)
         this.#options.onTrouble(null)
         return held.record
@@ -278,7 +278,10 @@ export class EtcdOwnNode {
       const { claim, told } = own
       const claimant = { claim, agent: this.#agent, told, ending, lease: lease.id, number, patience: 0 }
       const held = await claimPlace(this.#client, this.#keys, claimant)
-      if (held.record.number !== number) return await this.#giveUp(own, placeLost(own.record))
+      if (held.record.number !== number) {
+        await this.#giveUp(own, placeLost(own.record))
+        return own.onMoved()
+      }
       this.#options.onLeaseLost()
       own.revision = held.revision
       own.ending = ending

@@ -14,6 +14,8 @@ export const batch = 500
 /** The place, and what etcd has of it. */
 export interface OwnPlace {
   readonly claim: Claim
+  /** To be called when the number turns out to have become another node's. */
+  readonly onMoved: () => void
   readonly record: NodeRecord
   lease: EtcdLease
   /** Revision of the own `alive` key. */

@@ -240,8 +240,5 @@ export function displaced(name: string): MeshError {
 
 /** The place was given back while its node was away. */
 export function placeLost({ name, number }: NodeRecord): MeshError {
-  return new MeshError(
-    'MESH_STORE',
-    `node ${name} was removed and its number ${number} given to another one; restart meshd to join anew`,
-  )
+  return new MeshError('MESH_STORE', `node ${name} was removed and its number ${number} given to another one`)
 }

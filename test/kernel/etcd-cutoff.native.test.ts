@@ -3,7 +3,7 @@
  * them, and that they come back with nothing stale and take nobody away.
  */
 import t from 'tap'
-import { container, everMissed, liveOf, twoNodes, view } from '../helpers/cluster-view.js'
+import { claimOf, container, everMissed, liveOf, twoNodes, view } from '../helpers/cluster-view.js'
 import { EtcdServers } from '../helpers/etcd.js'
 import { Gate } from '../helpers/gate.js'
 import { sleep, waitFor } from '../helpers/wait.js'
@@ -42,6 +42,33 @@ for (const how of ['cut', 'hold'] as const)
     await one.close()
     await two.close()
   })
+
+t.test('a node whose number was given to another one while it was cut off', async t => {
+  const gate = await Gate.before(t, m1.endpoint)
+  const prefix = '/moved'
+  const [one, two] = [view(servers, { prefix }), view(servers, { prefix, endpoints: [gate.endpoint] })]
+  await one.cluster.join(claimOf('n1', 1))
+  let moves = 0
+  t.match(await two.cluster.join(claimOf('n2', 2), () => moves++), { number: 2 })
+  await two.cluster.announce([container('b')])
+  await waitFor(() => one.containers() === 'n2/b:ready', 'its container', 5)
+  gate.cut()
+  await waitFor(() => one.live() === 'n1', 'the end of its lease', 6)
+  await one.cluster.remove('n2')
+  const three = view(servers, { prefix })
+  t.match(await three.cluster.join(claimOf('n3', 3)), { number: 2 })
+  t.equal(moves, 0)
+  gate.open()
+  await waitFor(() => moves > 0, 'the news of it', 10)
+  const lost = 'node n2 was removed and its number 2 given to another one'
+  await waitFor(() => two.trouble()?.startsWith(lost), 'the reason', 5)
+  await two.close()
+  const again = view(servers, { prefix })
+  t.match(await again.cluster.join(claimOf('n2', 2)), { number: 3 }, 'started again it has another one')
+  await sleep(1)
+  t.equal(moves, 1)
+  for (const node of [one, three, again]) await node.close()
+})
 
 t.test('nodes that all were cut off for longer than their leases never miss one another', async t => {
   const gates = [await Gate.before(t, m1.endpoint), await Gate.before(t, m2.endpoint)] as const
