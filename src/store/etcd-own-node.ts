@@ -278,10 +278,8 @@ export class EtcdOwnNode {
       const { claim, told } = own
       const claimant = { claim, agent: this.#agent, told, ending, lease: lease.id, number, patience: 0 }
       const held = await claimPlace(this.#client, this.#keys, claimant)
-      if (held.record.number !== number) {
-        await this.#giveUp(own, placeLost(own.record))
-        return own.onMoved()
-      }
+      if (held.record.number !== number)
+        return await this.#giveUp(own, placeLost(own.record)).finally(own.onMoved)
       this.#options.onLeaseLost()
       own.revision = held.revision
       own.ending = ending
