@@ -130,7 +130,10 @@ t.test('IPVS, sets and parameters changed by hand', async t => {
       repairs: [
         'sysctl -w net.ipv4.ip_forward=1',
         'sysctl -w net.ipv4.conf.mesh0.route_localnet=1',
+        // The kernel writes ip_forward over what each link has, and new ones are to begin with.
+        'sysctl -w net.ipv4.conf.mesh0.forwarding=1',
         'sysctl -w net.ipv4.ip_forward=1',
+        'sysctl -w net.ipv4.conf.default.forwarding=1',
         'sysctl -w net.ipv4.vs.conntrack=1',
         'sysctl -w net.netfilter.nf_conntrack_tcp_be_liberal=1',
       ],
