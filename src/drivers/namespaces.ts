@@ -6,7 +6,7 @@ import type { Change } from '../kernel/change.js'
 import type { Driver, Places } from '../kernel/driver.js'
 import type { KernelObject, NamespaceObject } from '../kernel/objects.js'
 import { createNamespace, namespaceIdentity, removeNamespace } from '../netlink/addon.js'
-import { setLink } from '../netlink/link.js'
+import { getLink, setLink } from '../netlink/link.js'
 import { Outcomes, placeIsGone } from './places.js'
 import { sameList } from './same-list.js'
 import type { Sockets } from './sockets.js'
@@ -43,14 +43,33 @@ export function createNamespaceDriver(sockets: Sockets): Driver {
     }
   }
 
+  /** null: there is no sandbox. */
+  const find = async (places: Places): Promise<NamespaceObject | null> => {
+    const path = places.get('mesh')
+    if (typeof path !== 'string' || !exists(path)) return null
+    try {
+      const [loopback] = await sockets.use('route', places, 'mesh', connection =>
+        connection.get(getLink('lo')),
+      )
+      return {
+        kind: 'namespace',
+        place: 'mesh',
+        path,
+        ...(loopback?.up ? {} : { loopback: 'down' as const }),
+      }
+    } catch (error) {
+      if (placeIsGone(error)) return null
+      throw error
+    }
+  }
+
   let last: readonly KernelObject[] = []
   return {
     name: 'namespace',
     kinds: ['namespace'],
     async observe(places) {
-      const path = places.get('mesh')
-      const isThere = typeof path === 'string' && exists(path)
-      last = sameList(last, isThere ? [{ kind: 'namespace', place: 'mesh', path }] : [])
+      const sandbox = await find(places)
+      last = sameList(last, sandbox ? [sandbox] : [])
       return { objects: last }
     },
     async apply(changes) {

@@ -26,12 +26,14 @@ export function familyOf(address: string): Family {
   return address.includes(':') ? 'inet6' : 'inet'
 }
 
-/** The sandbox's existence: a namespace kept by a bind mount at `path`. */
+/** The sandbox's existence: a namespace kept by a bind mount at `path`, with its loopback link up. */
 export interface NamespaceObject {
   readonly kind: 'namespace'
   readonly place: Place
   /** `/run/netns/mesh`. */
   readonly path: string
+  /** Observed only: without loopback every address counts as broadcast, and routes are refused. */
+  readonly loopback?: 'down'
 }
 
 /** A veth pair: named by its end in `place`, the other end elsewhere. Both ends are up. */

@@ -46,8 +46,10 @@ export function describe(change: Change): string {
   const adding = type === 'add'
   const verb = adding ? 'add' : type === 'update' ? 'replace' : 'del'
   switch (object.kind) {
-    case 'namespace':
-      return `ip netns ${adding ? 'add' : 'del'} ${object.path.split('/').at(-1)}`
+    case 'namespace': {
+      const name = object.path.split('/').at(-1)
+      return type === 'update' ? `ip -n ${name} link set lo up` : `ip netns ${adding ? 'add' : 'del'} ${name}`
+    }
     case 'link':
       if (adding)
         return `ip link add ${object.name} mtu ${object.mtu} type veth peer ${object.peerName} netns "${placeName(object.peerPlace)}"`

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import { closeSync, openSync } from 'node:fs'
 import t from 'tap'
 import { discoverPlaces } from '../../src/drivers/discover.js'
@@ -11,7 +12,7 @@ import {
   type Place,
   type RouteObject,
 } from '../../src/kernel/objects.js'
-import { removeNamespace } from '../../src/netlink/addon.js'
+import { removeNamespace, runInNamespace } from '../../src/netlink/addon.js'
 import { bring, failures, freshStage, pending, reach, told } from '../helpers/drivers.js'
 
 const id = (digit: string) => digit.repeat(64)
@@ -369,6 +370,13 @@ t.test('the sandbox is made with loopback up, found again, and removed', async t
   t.strictSame((await drivers[0]!.observe(places)).objects, [], 'a plain file is no namespace')
   await reach(t, drivers, [sandbox], places)
   await reach(t, drivers, [sandbox], places)
+  // As an agent leaves it that was killed when it had made it.
+  runInNamespace(path, () => execFileSync('ip', ['link', 'set', 'lo', 'down']))
+  await reach(t, drivers, [sandbox], places)
+  t.match(
+    runInNamespace(path, () => execFileSync('ip', ['-o', 'link', 'show', 'lo'], { encoding: 'utf8' })),
+    /UP/,
+  )
   await reach(t, drivers, [], places)
   t.throws(() => openSync(path, 'r'), { code: 'ENOENT' })
 })
