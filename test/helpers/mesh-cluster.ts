@@ -60,15 +60,18 @@ export function told(mesh: MeshNode, container: Container): RemoteContainer {
   return { node: mesh.node.name, id, name, labels, address: mesh.reconciler.addressOf(id)!, state: 'ready' }
 }
 
+/** One for each node, of which there are two at least. */
+type ForEach<Item> = readonly [Item, Item, ...Item[]]
+
 export interface MeshCluster {
-  readonly topologies: readonly Topology[]
-  readonly records: readonly NodeRecord[]
-  readonly meshes: readonly MeshNode[]
+  readonly topologies: ForEach<Topology>
+  readonly records: ForEach<NodeRecord>
+  readonly meshes: ForEach<MeshNode>
   /** Takes everything off the kernel. */
   destroy(): Promise<void>
 }
 
-/** So many nodes on one wire; `around` is done to each host before the mesh comes. */
+/** So many nodes on one wire, from 2; `around` is done to each host before the mesh comes. */
 export async function meshCluster(
   count: number,
   membership: Partial<Membership> = {},
@@ -86,9 +89,9 @@ export async function meshCluster(
       await MeshNode.create(topology, undefined, settings, nodeOf(records[i]!, records, membership)),
     )
   return {
-    topologies,
-    records,
-    meshes,
+    topologies: topologies as unknown as ForEach<Topology>,
+    records: records as unknown as ForEach<NodeRecord>,
+    meshes: meshes as unknown as ForEach<MeshNode>,
     async destroy() {
       for (const mesh of meshes) await mesh.clean()
       for (const topology of [...topologies].reverse()) await topology.destroy()

@@ -4,16 +4,15 @@
 import t from 'tap'
 import { readChecksumErrors } from '../../src/health/checksums.js'
 import { meshCluster } from '../helpers/mesh-cluster.js'
-import type { MeshNode } from '../helpers/mesh-node.js'
-import { type Topology, waitFor } from '../helpers/topology.js'
+import { waitFor } from '../helpers/topology.js'
 import { sendFrames } from '../helpers/tunnel-frames.js'
 
 t.test('packets that come through the tunnel with a wrong checksum are counted', async t => {
   const cluster = await meshCluster(2)
   t.teardown(() => cluster.destroy())
-  const [first, second] = cluster.topologies as [Topology, Topology]
-  const [one] = cluster.meshes as [MeshNode]
-  const [to, from] = cluster.records as [(typeof cluster.records)[0], (typeof cluster.records)[0]]
+  const [first, second] = cluster.topologies
+  const [one] = cluster.meshes
+  const [to, from] = cluster.records
   for (const mesh of cluster.meshes) await mesh.pass()
   const tunnel = { vni: 4097, port: 8473 }
   const counts = () => readChecksumErrors(first.sandboxPath)

@@ -8,15 +8,15 @@ import { families } from '../helpers/families.js'
 import { meshCluster } from '../helpers/mesh-cluster.js'
 import { MeshNode } from '../helpers/mesh-node.js'
 import { service } from '../helpers/services.js'
-import { addresses, type Topology } from '../helpers/topology.js'
+import { addresses } from '../helpers/topology.js'
 
 t.test('a process of one of three nodes', async t => {
   const [, both] = families
   const cluster = await meshCluster(3, {}, () => {}, [], both!.settings)
   t.teardown(() => cluster.destroy())
   const { topologies, records, meshes } = cluster
-  const [first, second] = topologies as [Topology, Topology]
-  const [, two] = meshes as [MeshNode, MeshNode]
+  const [first, second] = topologies
+  const [, two] = meshes
   await first.serveTcp(first.host, 9000, 'process')
   await first.serveUdp(first.host, 9000, 'process')
   const hosts = (state: HostNode['state']): HostNode[] =>

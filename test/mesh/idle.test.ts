@@ -4,25 +4,15 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { MeshNode } from '../helpers/mesh-node.js'
-import { service } from '../helpers/services.js'
 import { hostAddress, Topology } from '../helpers/topology.js'
+import { webNode } from '../helpers/web-node.js'
 
 /** net.ipv4.tcp_keepalive_time, seconds, unless somebody has changed it. */
 const keepalive = 7200
 
 /** A node with one published port, and a connection through it. */
 async function opened(t: Test, changed: { readonly tcpTimeout?: number } = {}) {
-  const topology = new Topology()
-  const mesh = await MeshNode.create(topology, undefined, changed)
-  t.teardown(async () => {
-    await mesh.clean()
-    await topology.destroy()
-  })
-  const web = topology.addContainer('web', { labels: { app: 'web' } })
-  await topology.serveTcp(web, 80, 'web')
-  mesh.containers = [web]
-  mesh.services = [service('web', ['8888:80'])]
+  const { topology, mesh } = await webNode(t, 'web', new Topology(), changed)
   await mesh.pass()
   const conversation = await topology.connect(topology.client, hostAddress, 8888)
   t.equal(await conversation.say('there'), 'there')

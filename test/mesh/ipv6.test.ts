@@ -5,7 +5,7 @@
  */
 import { networkInterfaces } from 'node:os'
 import t from 'tap'
-import type { NodeIpv6, NodeRecord } from '../../src/model/cluster.js'
+import type { NodeIpv6 } from '../../src/model/cluster.js'
 import { runInNamespace } from '../../src/netlink/addon.js'
 import { formersOf } from '../../src/planner/rules.js'
 import { ipv6 } from '../../src/planner/stack.js'
@@ -14,6 +14,7 @@ import { meshCluster, nodeOf, told } from '../helpers/mesh-cluster.js'
 import { MeshNode } from '../helpers/mesh-node.js'
 import { service } from '../helpers/services.js'
 import { addresses, Topology } from '../helpers/topology.js'
+import { webNode } from '../helpers/web-node.js'
 
 const { host, loopback } = addresses.inet6
 const formers = [
@@ -22,16 +23,7 @@ const formers = [
 ]
 
 t.test('without IPv6 its clients are refused at once', async t => {
-  const topology = new Topology(null, true)
-  const mesh = await MeshNode.create(topology)
-  t.teardown(async () => {
-    await mesh.clean()
-    await topology.destroy()
-  })
-  const web = topology.addContainer('web', { labels: { app: 'web' } })
-  await topology.serveTcp(web, 80, 'web')
-  mesh.containers = [web]
-  mesh.services = [service('web', ['8888:80'])]
+  const { topology, mesh, web } = await webNode(t, 'web', new Topology(null, true))
   await mesh.pass()
   t.equal((await topology.ask(topology.client, addresses.inet.host, 8888)).name, 'web')
   t.equal(await topology.refusal(topology.client, host, 8888), 'ECONNREFUSED')
@@ -104,9 +96,9 @@ t.test('an endpoint on a node that has no IPv6, or has it elsewhere', async t =>
   const six = { ipv6: { pool: pool6, formers: [] }, vipPool, vipPool6 }
   const cluster = await meshCluster(2, {}, () => {}, [], six)
   t.teardown(() => cluster.destroy())
-  const [one, two] = cluster.meshes as [MeshNode, MeshNode]
-  const [here, there] = cluster.topologies as [Topology, Topology]
-  const [own, other] = cluster.records as [NodeRecord, NodeRecord]
+  const [one, two] = cluster.meshes
+  const [here, there] = cluster.topologies
+  const [own, other] = cluster.records
   const caller = here.addContainer('caller', { labels: { 'mesh.attach': 'true' } })
   const path = here.pathOf(caller)
   const web = there.addContainer('web', { labels: { app: 'web' } })

@@ -10,7 +10,6 @@ import { familyOf } from '../../src/kernel/objects.js'
 import { openSocket } from '../../src/netlink/addon.js'
 import { families } from '../helpers/families.js'
 import { type MeshCluster, meshCluster, told } from '../helpers/mesh-cluster.js'
-import type { MeshNode } from '../helpers/mesh-node.js'
 import { service } from '../helpers/services.js'
 import { addresses, clientAddress, type Topology } from '../helpers/topology.js'
 
@@ -79,8 +78,8 @@ async function serveEcho(path: string, port: number): Promise<dgram.Socket> {
 
 /** A container `web` on the second of the nodes, published to be reached through each. */
 async function publishOnSecond({ topologies, meshes }: MeshCluster): Promise<dgram.Socket> {
-  const [, topology] = topologies as [Topology, Topology]
-  const [, mesh] = meshes as [MeshNode, MeshNode]
+  const [, topology] = topologies
+  const [, mesh] = meshes
   const web = topology.addContainer('web', { labels: { app: 'web' } })
   await topology.serveTcp(web, 80, 'web')
   const udp = await serveEcho(topology.pathOf(web), 53)
@@ -102,7 +101,7 @@ t.test('an underlay of 1,400 bytes', async t => {
   t.teardown(() => cluster.destroy())
   const udp = await publishOnSecond(cluster)
   t.teardown(() => udp.close())
-  const [first] = cluster.topologies as [Topology]
+  const [first] = cluster.topologies
   const caller = first.addContainer('caller')
 
   for (const { name, family } of families) {
@@ -149,7 +148,7 @@ t.test('a router between nodes that carries less than their links', async t => {
       t.teardown(() => cluster.destroy())
       const udp = await publishOnSecond(cluster)
       t.teardown(() => udp.close())
-      const [first] = cluster.topologies as [Topology]
+      const [first] = cluster.topologies
       const before = fragmentsOf(first)
       t.equal(await transfer(first, first.host, '127.0.0.1', 8888), amount)
       t.equal(fragmentsOf(first) > before, fragments === 'in fragments')

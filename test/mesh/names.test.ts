@@ -1,21 +1,12 @@
 import t from 'tap'
 import { describe } from '../../src/status/describe.js'
 import { foreignView, hostView } from '../helpers/host-view.js'
-import { MeshNode } from '../helpers/mesh-node.js'
 import { service } from '../helpers/services.js'
-import { hostAddress, Topology } from '../helpers/topology.js'
+import { hostAddress } from '../helpers/topology.js'
+import { webNode } from '../helpers/web-node.js'
 
 t.test('what bears the mesh’s names but is none of its own is told of and left alone', async t => {
-  const topology = new Topology()
-  const mesh = await MeshNode.create(topology)
-  t.teardown(async () => {
-    await mesh.clean()
-    await topology.destroy()
-  })
-  const one = topology.addContainer('one', { labels: { app: 'web' } })
-  await topology.serveTcp(one, 80, 'one')
-  mesh.containers = [one]
-  mesh.services = [service('web', ['8888:80'])]
+  const { topology, mesh, web: one } = await webNode(t, 'one')
   const failures = async () =>
     (await mesh.reconciler.pass('full')).outcomes.flatMap(({ change, error }) =>
       error ? [`${describe(change)}: ${error.message}`] : [],

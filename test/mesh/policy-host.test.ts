@@ -52,8 +52,8 @@ t.test('two nodes with policies of their own', async t => {
   const { settings } = families[1]!
   const cluster = await meshCluster(2, {}, around, [], { ...settings, vipPool })
   t.teardown(() => cluster.destroy())
-  const [first, second] = cluster.topologies as [Topology, Topology]
-  const [one, two] = cluster.meshes as [MeshNode, MeshNode]
+  const [first, second] = cluster.topologies
+  const [one, two] = cluster.meshes
   const web = second.addContainer('web', { labels: { app: 'web' } })
   await second.serveTcp(web, 80, 'web')
   await second.serveUdp(web, 53, 'web')

@@ -5,6 +5,7 @@ import { families } from '../helpers/families.js'
 import { MeshNode } from '../helpers/mesh-node.js'
 import { service } from '../helpers/services.js'
 import { addresses, type Conversation, Topology, waitFor } from '../helpers/topology.js'
+import { webNode } from '../helpers/web-node.js'
 
 /** A mesh of both families, each of which is asked. */
 const [, both] = families
@@ -255,16 +256,8 @@ t.test('an agent that starts anew', async t => {
 })
 
 t.test('a container that is restarted between two looks of a running agent', async t => {
-  const topology = new Topology()
-  const mesh = await MeshNode.create(topology)
-  t.teardown(async () => {
-    await mesh.clean()
-    await topology.destroy()
-  })
-  let one = topology.addContainer('one', { labels: { app: 'web' } })
-  await topology.serveTcp(one, 80, 'one')
-  mesh.containers = [one]
-  mesh.services = [service('web', ['8888:80'])]
+  const { topology, mesh, web } = await webNode(t, 'one')
+  let one = web
   await mesh.pass()
   for (const round of ['first', 'second']) {
     one = await topology.restartContainer(one)

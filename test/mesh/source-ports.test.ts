@@ -7,15 +7,15 @@ import { families } from '../helpers/families.js'
 import { meshCluster, told } from '../helpers/mesh-cluster.js'
 import { MeshNode } from '../helpers/mesh-node.js'
 import { service } from '../helpers/services.js'
-import { addresses, type Conversation, type Topology } from '../helpers/topology.js'
+import { addresses, type Conversation } from '../helpers/topology.js'
 
 t.test('one source port through three nodes', async t => {
   const [, both] = families
   const cluster = await meshCluster(3, {}, () => {}, [1, 64, 4095], both!.settings)
   t.teardown(() => cluster.destroy())
   const { topologies, meshes } = cluster
-  const [first, second] = topologies as [Topology, Topology]
-  const [, two] = meshes as [MeshNode, MeshNode]
+  const [first, second] = topologies
+  const [, two] = meshes
   const { client } = first
 
   const web = second.addContainer('web', { labels: { app: 'web' } })

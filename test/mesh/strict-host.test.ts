@@ -29,8 +29,8 @@ t.test('two nodes on strict machines', async t => {
   }
   const cluster = await meshCluster(2, {}, around, [], { vipPool })
   t.teardown(() => cluster.destroy())
-  const [first, second] = cluster.topologies as [Topology, Topology]
-  const [one, two] = cluster.meshes as [MeshNode, MeshNode]
+  const [first, second] = cluster.topologies
+  const [one, two] = cluster.meshes
 
   const web = second.addContainer('web', { labels: { app: 'web' } })
   makeStrict(second, second.pathOf(web))

@@ -6,7 +6,6 @@ import { families, vipPool } from '../helpers/families.js'
 import { meshCluster, told } from '../helpers/mesh-cluster.js'
 import { MeshNode } from '../helpers/mesh-node.js'
 import { service } from '../helpers/services.js'
-import type { Topology } from '../helpers/topology.js'
 
 /** As the store has them. */
 const vip4 = '10.253.0.5'
@@ -16,8 +15,8 @@ t.test('a VIP on two nodes', async t => {
   const [, six] = families
   const cluster = await meshCluster(2, {}, () => {}, [], { ...six!.settings, vipPool })
   t.teardown(() => cluster.destroy())
-  const [here, there] = cluster.topologies as [Topology, Topology]
-  const [one, two] = cluster.meshes as [MeshNode, MeshNode]
+  const [here, there] = cluster.topologies
+  const [one, two] = cluster.meshes
   const web = there.addContainer('web', { labels: { app: 'web' } })
   await there.serveTcp(web, 80, 'web')
   await there.serveUdp(web, 53, 'web')

@@ -11,17 +11,8 @@ import { createMerge } from '../../../src/model/merge.js'
 import type { Service } from '../../../src/model/service.js'
 import { vipPortsOf } from '../../../src/model/vip-ports.js'
 import { container, containerSnapshot } from '../../helpers/containers.js'
+import { listener } from '../../helpers/listeners.js'
 import { service } from '../../helpers/services.js'
-
-const listener = (port: number, fields: Partial<Listener> = {}): Listener => ({
-  protocol: 'tcp',
-  address: '0.0.0.0',
-  port,
-  inode: 1,
-  process: 'nginx',
-  pid: 812,
-  ...fields,
-})
 
 /** A node on which others have what `others` says, and where the kernel held `found` of the mesh. */
 function node(found: readonly KernelObject[] = []) {

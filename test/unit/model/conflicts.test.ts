@@ -2,7 +2,6 @@ import t from 'tap'
 import {
   checkPublication,
   choosePort,
-  type Listener,
   type PortUse,
   reservedPorts,
   settlePorts,
@@ -10,19 +9,11 @@ import {
 import { parsePortSpec } from '../../../src/model/ports.js'
 import { publicationOf } from '../../../src/model/publication.js'
 import { container, containerSnapshot } from '../../helpers/containers.js'
+import { listener } from '../../helpers/listeners.js'
 import { service as serviceOf } from '../../helpers/services.js'
 
 const asking = (name: string, ...specs: string[]) => publicationOf(name, { ports: specs.map(parsePortSpec) })
 const service = (name: string, ...specs: string[]) => serviceOf(name, specs, { selector: null })
-const listener = (port: number, fields: Partial<Listener> = {}): Listener => ({
-  protocol: 'tcp',
-  address: '0.0.0.0',
-  port,
-  inode: 1,
-  process: 'nginx',
-  pid: 812,
-  ...fields,
-})
 const use = (fields: Partial<PortUse> = {}): PortUse => ({
   services: [],
   snapshot: containerSnapshot([]),
