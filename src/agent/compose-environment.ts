@@ -5,8 +5,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseEnv } from 'node:util'
-
-type Environment = Readonly<Record<string, string | undefined>>
+import { type Environment, namesIn } from '../sources/compose-variables.js'
 
 /** What compose goes by, whether its file names it or not. */
 const always = ['COMPOSE_PROJECT_NAME']
@@ -19,8 +18,7 @@ export function environmentOf(
 ): Record<string, string> {
   const all: Environment = { ...besideFile(directory), ...environment }
   const found: Record<string, string> = {}
-  for (const name of [...always, ...[...text.matchAll(/\$\{?([A-Za-z_]\w*)/g)].map(([, name]) => name!)])
-    if (all[name] !== undefined) found[name] = all[name]
+  for (const name of [...always, ...namesIn(text)]) if (all[name] !== undefined) found[name] = all[name]
   return found
 }
 

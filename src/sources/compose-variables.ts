@@ -7,6 +7,11 @@ import { InputError } from '../errors.js'
 
 export type Environment = Readonly<Record<string, string | undefined>>
 
+/** Names that a text may ask for, some of them more than once. */
+export function namesIn(text: string): string[] {
+  return [...text.matchAll(/\$\{?([A-Za-z_]\w*)/g)].map(([, name]) => name!)
+}
+
 /** The text with its variables filled in. Throws InputError for one that has no value. */
 export function substitute(text: string, environment: Environment): string {
   let result = ''
