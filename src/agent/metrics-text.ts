@@ -6,8 +6,8 @@ import type { Sockets } from '../drivers/sockets.js'
 import { flowLimit } from '../health/flow-table.js'
 import type { Places } from '../kernel/driver.js'
 import { messagesSent } from '../netlink/connection.js'
-import { countFlows } from '../netlink/conntrack.js'
 import type { Metrics } from '../status/metrics.js'
+import { flowCounts } from './flow-tables.js'
 import type { MeshAgent } from './mesh-agent.js'
 import type { Names } from './names.js'
 import type { Tunnel } from './tunnel.js'
@@ -30,13 +30,7 @@ export async function metricsText(measured: Measured): Promise<string> {
   if (status.vips) metrics.vips(status.vips.used, status.vips.size)
   if (names.isOn) metrics.queries(names.view.queries)
   metrics.netlinkMessages(messagesSent.changes, messagesSent.queries)
-  for (const place of places.keys()) {
-    // The sandbox is missing until the first pass, and after `ip netns del`.
-    const counts = await sockets
-      .use('netfilter', places, place, connection => connection.get(countFlows()))
-      .catch(() => [])
-    if (counts[0] !== undefined) metrics.conntrackEntries(place, counts[0])
-  }
+  for (const [place, count] of await flowCounts(sockets, places)) metrics.conntrackEntries(place, count)
   const limit = flowLimit()
   if (limit !== null) metrics.conntrackLimit(limit)
   return metrics.text()

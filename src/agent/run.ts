@@ -88,7 +88,7 @@ export async function runAgent(settings: Settings, version: string): Promise<voi
       names.tell(loop)
     },
     look: async () => {
-      lookAtFlowTables({ troubles: loop.troubles, places: ownPlaces, log })
+      await lookAtFlowTables({ sockets, places: ownPlaces, troubles: loop.troubles, log })
       const mtu = () => tunnelMtu(settings, sockets, ownPlaces)
       if (cluster) await tunnel.look({ loop, sandbox: sandboxPath, mtu, log })
     },
