@@ -7,12 +7,13 @@
 import type { Logger } from 'pino'
 import type { KernelObject } from '../kernel/objects.js'
 import { holderHere, type Listener, type ReservedPort } from '../model/conflicts.js'
-import { formatRange, lengthOf, type PublishedPort } from '../model/ports.js'
+import { lengthOf, type PublishedPort } from '../model/ports.js'
 import type { Service } from '../model/service.js'
 import type { ContainerSnapshot } from '../model/snapshot.js'
 import { vipPortsOf } from '../model/vip-ports.js'
 import { portSet } from '../planner/names.js'
 import { maybeOfClient } from '../sources/listeners.js'
+import { formatPortKey } from '../status/find.js'
 
 /** Published port, as `keyOf` has it → who holds it, in words. */
 type Held = ReadonlyMap<string, string>
@@ -36,7 +37,7 @@ export interface Asked {
 }
 
 function keyOf({ protocol, published, address }: PublishedPort): string {
-  return `${formatRange(published)}/${protocol} ${address ?? ''}`
+  return `${formatPortKey({ protocol, published })} ${address ?? ''}`
 }
 
 export class HeldPorts {
@@ -145,16 +146,16 @@ function doorsOf(objects: readonly KernelObject[]): Set<string> {
   return doors
 }
 
-const kept = new WeakMap<Service, { readonly held: Held; readonly service: Service }>()
+/** What is left of a service, so that it is the same object as long as the same is held. */
+const reduced = new WeakMap<Service, { readonly held: Held; readonly service: Service }>()
 
 function withoutHeld(service: Service, held: Held): Service {
   if (!service.ports.some(port => held.has(keyOf(port)))) return service
-  const before = kept.get(service)
+  const before = reduced.get(service)
   if (before?.held === held) return before.service
   const problems = service.ports.flatMap(port => {
     const holder = held.get(keyOf(port))
-    const name = `${formatRange(port.published)}/${port.protocol}`
-    return holder === undefined ? [] : [`this node does not answer on port ${name}: ${holder}`]
+    return holder === undefined ? [] : [`this node does not answer on port ${formatPortKey(port)}: ${holder}`]
   })
   const left = {
     ...service,
@@ -163,6 +164,6 @@ function withoutHeld(service: Service, held: Held): Service {
     vipPorts: vipPortsOf(service),
     problems: [...service.problems, ...problems],
   }
-  kept.set(service, { held, service: left })
+  reduced.set(service, { held, service: left })
   return left
 }

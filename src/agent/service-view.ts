@@ -4,37 +4,30 @@
 import type { Endpoint } from '../model/mesh.js'
 import { formatPort, formatRange, lengthOf, type PublishedPort } from '../model/ports.js'
 import { matchOf, type Unit, unitsOf } from '../planner/units.js'
+import type { PortKey } from '../status/agent.js'
+import { hex } from '../status/describe.js'
+import { formatPortKey } from '../status/find.js'
 import type { EndpointView, PortView, ServiceView } from '../status/views.js'
 import { countOf, endpointPart, type ViewInput } from './endpoint-view.js'
 import { problemsOf } from './service-problems.js'
 import { vipPart } from './vip-view.js'
 
-function hex(fwmark: number): string {
-  return `0x${fwmark.toString(16)}`
-}
-
-function unitOf(units: readonly Unit[], port: PublishedPort): Unit | undefined {
-  return units.find(
-    unit =>
-      unit.protocol === port.protocol &&
-      (unit.ports.includes(port.published.first) ||
-        unit.aliases.some(alias => alias.port === port.published.first)),
-  )
-}
-
-function portView(port: PublishedPort, unit: Unit | undefined): PortView {
+/** Of a range it is the fwmark of its first port. */
+function portView(port: PublishedPort, units: readonly Unit[]): PortView {
+  const { first } = port.published
+  const [unit] = unitsAt(units, { ...port, published: { first, last: first } })
   return {
     spec: formatPort(port),
     protocol: port.protocol,
     published: formatRange(port.published),
     target: formatRange(port.target),
     address: port.address,
-    fwmark: unit ? hex(unit.fwmark) : hex(0),
+    fwmark: hex(unit?.fwmark ?? 0),
   }
 }
 
 /** All that a published port leads to: a range whose target is another one has a virtual service for each port. */
-function unitsOfPort(units: readonly Unit[], { protocol, published }: PublishedPort): Unit[] {
+function unitsAt(units: readonly Unit[], { protocol, published }: PortKey): Unit[] {
   const isOfPort = (port: number) => port >= published.first && port <= published.last
   return units.filter(
     unit =>
@@ -60,7 +53,7 @@ function endpointView(
   return {
     ...part,
     port: endpoint.port ?? (lengthOf(port.target) === 1 ? port.target.first : 0),
-    published: `${formatRange(port.published)}/${port.protocol}`,
+    published: formatPortKey(port),
     ...countOf(endpoint, part.address, shares, input),
   }
 }
@@ -70,14 +63,14 @@ export function serviceView(input: ViewInput): ServiceView {
   const units = unitsOf(service)
   return {
     name: service.name,
-    ports: service.ports.map(port => portView(port, unitOf(units, port))),
+    ports: service.ports.map(port => portView(port, units)),
     scheduler: service.scheduler,
     drain: service.drain,
     selector: service.selector,
     origin: input.origin,
     problems: problemsOf(service, input.domain),
     endpoints: service.ports.flatMap(port => {
-      const ofPort = unitsOfPort(units, port)
+      const ofPort = unitsAt(units, port)
       return endpoints.map(endpoint => endpointView(endpoint, port, ofPort, input))
     }),
     ...vipPart(input),
